@@ -1,0 +1,276 @@
+//! What the operator meant: a [`Config`] is valid by construction.
+//!
+//! `file` reads what was written (TOML, environment), `check` turns it into this and gathers every
+//! problem. Sizes are octets, 1 MB = 1,048,576. Durations are written in words (`30s`, `4h`) or seconds.
+
+use crate::mail::Address;
+use crate::secret::Secret;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where queue, tokens and locks live.
+    pub state_dir: PathBuf,
+    /// Our name in the greeting, in EHLO and in `Received:`.
+    pub hostname: String,
+    /// How long a stop waits for sessions and deliveries under way.
+    pub drain_timeout: Duration,
+    /// Where programs hand in their mail. At least one.
+    pub listeners: Vec<Listener>,
+    /// The mailboxes we send through. At least one.
+    pub accounts: Vec<Arc<Account>>,
+    /// Local names and passwords of programs.
+    pub users: Vec<User>,
+    /// The store and its schedule.
+    pub queue: Queue,
+    /// What we change in a message.
+    pub headers: Headers,
+    /// How we speak to the operator.
+    pub log: Log,
+}
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
+    pub addresses: Vec<SocketAddr>,
+    /// Who may connect.
+    pub clients: Vec<Network>,
+    /// Whether a login is offered or needed.
+    pub auth: Auth,
+    /// The account of clients that name none.
+    pub account: Option<String>,
+    /// Octets of one message, as announced by SIZE.
+    pub max_message_size: u64,
+    /// RCPT TO of one mail, at least 1.
+    pub max_recipients: usize,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Wrong commands until we hang up.
+    pub max_errors: usize,
+    /// How long we wait for the next octet of a client.
+    pub command_timeout: Duration,
+    /// How long one connection may last in all.
+    pub session_timeout: Duration,
+    /// What becomes of a lone CR or LF in a body.
+    pub bare_newline: BareNewline,
+    /// How much `Received:` tells.
+    pub received: Received,
+}
+
+/// Whether clients log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// AUTH is not offered.
+    None,
+    /// Offered, not needed.
+    Optional,
+    /// MAIL is refused without it.
+    Required,
+}
+
+/// What becomes of a lone CR or LF in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BareNewline {
+    /// It becomes CRLF: old programs write it.
+    Normalise,
+    /// The mail is refused, 550 5.6.11.
+    Reject,
+}
+
+/// How much `Received:` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Client name and address, our name, protocol, id.
+    Full,
+    /// Our name, protocol, id: nothing about the client.
+    Minimal,
+    /// No `Received:` is added.
+    None,
+}
+
+/// An address range, `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The address with its host bits zero.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
+}
+
+/// One `[[account]]`: a mailbox we send through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What log, queue and commands call it.
+    pub name: String,
+    /// Whose token it is: the XOAUTH2 user.
+    pub mailbox: Address,
+    /// How a token is had.
+    pub grant: Grant,
+    /// The server that takes the mail.
+    pub upstream: Upstream,
+    /// The endpoint that gives tokens.
+    pub oauth: OAuth,
+    /// What happens to a mail whose fate is unknown.
+    pub on_uncertain: OnUncertain,
+}
+
+/// How a token is had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// App-only: the application's own secret (RFC 6749 §4.4).
+    ClientCredentials {
+        /// The application (client) id.
+        client_id: String,
+        /// The secret's value, not its id.
+        client_secret: Secret,
+    },
+    /// A refresh token that somebody obtained (RFC 6749 §6).
+    RefreshToken {
+        /// The application (client) id.
+        client_id: String,
+        /// Only for confidential clients; public ones must not send any (AADSTS700025).
+        client_secret: Option<Secret>,
+        /// The first refresh token; later ones live in the state directory.
+        refresh_token: Secret,
+    },
+}
+
+/// `[account.oauth]`, filled from preset and tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The token endpoint; https, or http to loopback.
+    pub token_url: url::Url,
+    /// What is asked for.
+    pub scope: String,
+    /// Certificates trusted besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// `[account.upstream]`, filled from preset and cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Name to resolve, to show in SNI and to verify.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+    /// How the connection becomes safe.
+    pub tls: UpstreamTls,
+    /// Certificates trusted besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Connections at once, per mailbox.
+    pub connections: Limit,
+    /// Messages a minute, per mailbox.
+    pub messages_per_minute: Limit,
+    /// How long connecting to one address may take.
+    pub connect_timeout: Duration,
+    /// How long we wait for an answer to a command.
+    pub command_timeout: Duration,
+    /// How long we wait for the answer to the final dot (RFC 5321 §4.5.3.2.6: 10 minutes).
+    pub data_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// TLS from the first octet (RFC 8314).
+    Implicit,
+    /// STARTTLS (RFC 3207), never optional.
+    StartTls,
+}
+
+/// A limit, or the word `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// At most this many, 1 or more.
+    AtMost(u32),
+    /// The word `unlimited`.
+    Unlimited,
+}
+
+/// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUncertain {
+    /// It waits for a person.
+    Hold,
+    /// It is sent again with the same Message-ID.
+    Retry,
+}
+
+/// One `[[user]]`: local name and password of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The AUTH user name.
+    pub name: String,
+    /// What proves it.
+    pub password: Password,
+    /// The account this user sends through; none = the listener's.
+    pub account: Option<String>,
+}
+
+/// What proves a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// The clear text.
+    Clear(Secret),
+    /// An argon2 hash in PHC form.
+    Hash(Secret),
+}
+
+/// `[queue]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Octets of bodies at most; above, 452 4.3.1.
+    pub max_size: u64,
+    /// Octets that stay free on the disk for settlements; below, 452 4.3.1.
+    pub reserve: u64,
+    /// A mail older than this is given up.
+    pub expire: Duration,
+    /// The sender is told of a delay once after this.
+    pub delay_notice: Duration,
+    /// Pauses between tries; the last one repeats.
+    pub schedule: Vec<Duration>,
+    /// How long delivered mail is listed.
+    pub history: Duration,
+}
+
+/// `[headers]`: the only changes made to a message by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Add `Date:` where none stands.
+    pub add_date: bool,
+    /// Add `Message-ID:` where none stands.
+    pub add_message_id: bool,
+    /// Remove `Bcc:`.
+    pub remove_bcc: bool,
+    /// Remove `Return-Path:`.
+    pub remove_return_path: bool,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Shape of a line.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,submitd::smtp=debug`.
+    pub level: String,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, journald's way under systemd.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// Text.
+    Text,
+}

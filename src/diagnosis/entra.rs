@@ -1,0 +1,1 @@
+//! AADSTS codes of Entra ID.

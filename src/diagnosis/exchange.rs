@@ -1,0 +1,1 @@
+//! Reply texts of Exchange Online.

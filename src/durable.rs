@@ -1,0 +1,1 @@
+//! Write, fsync, rename, fsync the directory: the only code that does.

@@ -1,0 +1,33 @@
+//! submitd: a local SMTP submission proxy.
+//!
+//! Programs that cannot do OAuth2 hand their mail to it; it makes the mail durable, gets a token for
+//! the account and relays to Exchange Online with `AUTH XOAUTH2`.
+//!
+//! ```text
+//!  app ──SMTP──▶ listener ▶ session ▶ queue ▶ delivery ▶ upstream ──SMTP XOAUTH2──▶ Exchange Online
+//!                              ▲                 ▲
+//!                          accounts            oauth
+//! ```
+//!
+//! Mail goes one way, left to right; an import may only point down in the table that
+//! `tests/architecture.rs` holds. `session` and `delivery` never meet: the queue is between them.
+//! `upstream` reports facts, `delivery::verdict` judges them.
+
+pub mod accounts;
+pub mod app;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod delivery;
+pub mod diagnosis;
+pub mod durable;
+pub mod listener;
+pub mod mail;
+pub mod oauth;
+pub mod observe;
+pub mod queue;
+pub mod sandbox;
+pub mod secret;
+pub mod session;
+pub mod smtp;
+pub mod upstream;

@@ -1,0 +1,14 @@
+//! What is carried: addresses, the envelope, the id, the headers we look at or add.
+//!
+//! Everything here is pure: no files, sockets, clock or randomness; the time is an argument.
+
+pub mod address;
+pub mod bounce;
+pub mod envelope;
+pub mod header;
+pub mod id;
+pub mod received;
+
+pub use address::Address;
+pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};
+pub use id::Id;

@@ -1,0 +1,42 @@
+//! The side branch: a token for an account.
+
+use crate::secret::Secret;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// A token that the upstream will take.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The token itself.
+    pub secret: Secret,
+    /// It is good until then; renewal begins earlier.
+    pub usable_until: Instant,
+    /// Counts up with every token of this credential: tells whether a refused one is still the current.
+    pub version: u64,
+}
+
+/// No token could be had.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TokenError {
+    /// Who can mend it.
+    pub class: crate::diagnosis::Class,
+    /// What the provider said, in one line, without secrets.
+    pub message: String,
+    /// The exact next step, where one is known.
+    pub remedy: Option<String>,
+    /// Not before this long.
+    pub retry_after: Option<Duration>,
+}
+
+/// Gives tokens. Real: the keeper; in tests: a fixed one.
+pub trait TokenSource: Send + Sync + 'static {
+    /// A usable token for the account of this name; one request for any number of callers.
+    fn access_token(
+        &self,
+        account: &str,
+    ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send;
+
+    /// The upstream refused this token: the next call must bring another one.
+    fn refuse(&self, account: &str, token: &AccessToken);
+}

@@ -1,0 +1,1 @@
+//! When next, when to give up. Pure.

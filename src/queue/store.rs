@@ -1,0 +1,1 @@
+//! The store: SQLite, one writer thread, group commit.

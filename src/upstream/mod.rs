@@ -1,0 +1,138 @@
+//! The server that takes mail from us.
+//!
+//! It reports facts ([`Outcome`], [`Failure`]) and judges nothing: whether a fault is temporary is
+//! `delivery::verdict`'s business. It knows no OAuth: the token comes as an argument.
+
+pub mod smtp;
+pub mod tls;
+
+use crate::mail::{Address, Envelope, Id};
+use crate::secret::Secret;
+use crate::smtp::Reply;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Instant;
+
+/// Who we are to the upstream.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The XOAUTH2 user.
+    pub mailbox: Address,
+    /// The access token.
+    pub token: Secret,
+    /// A connection that was opened with it is not used for another mail from then on.
+    pub usable_until: Instant,
+}
+
+/// A mail on its way: only the recipients to be tried now.
+pub struct Outgoing<'a> {
+    /// Its queue id, for the log.
+    pub id: Id,
+    /// Who sends to whom.
+    pub envelope: &'a Envelope,
+    /// Octets of the message.
+    pub size: u64,
+    /// The message.
+    pub body: &'a mut dyn Body,
+    /// Awaited between the last octet of the body and the final dot; without its yes there is no dot.
+    pub commit: Pin<&'a mut (dyn Future<Output = Result<(), String>> + Send)>,
+}
+
+/// Where the octets of a message come from.
+pub trait Body: Send {
+    /// The next octets; none at the end.
+    fn chunk(
+        &mut self,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<bytes::Bytes>, String>> + Send + '_>>;
+}
+
+/// What became of a mail: one result a recipient of the [`Outgoing`], in its order.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The final reply where the upstream took it, else what stood in the way.
+    pub recipients: Vec<Result<Reply, Failure>>,
+}
+
+/// What stood in the way, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{stage}: {fault}")]
+pub struct Failure {
+    /// How far it had come.
+    pub stage: Stage,
+    /// What happened there.
+    pub fault: Fault,
+}
+
+/// How far a delivery had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Name resolution and TCP.
+    Connect,
+    /// The 220.
+    Greeting,
+    /// EHLO, before or after TLS.
+    Hello,
+    /// STARTTLS and the handshake.
+    Tls,
+    /// AUTH.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, up to its 354.
+    Data,
+    /// The body, before the final dot was written.
+    Body,
+    /// After the final dot: here a missing answer means an unknown fate.
+    Dot,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Greeting => "waiting for the greeting",
+            Self::Hello => "EHLO",
+            Self::Tls => "TLS",
+            Self::Auth => "AUTH",
+            Self::Mail => "MAIL FROM",
+            Self::Rcpt => "RCPT TO",
+            Self::Data => "DATA",
+            Self::Body => "sending the body",
+            Self::Dot => "end of data (it may have been taken)",
+        })
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The upstream said so.
+    #[error("{0}")]
+    Reply(Reply),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection ended.
+    #[error("connection closed")]
+    Closed,
+    /// The name has no address.
+    #[error("{0}")]
+    Dns(String),
+    /// TCP or the local network said no.
+    #[error("{0}")]
+    Network(String),
+    /// The certificate or the handshake.
+    #[error("{0}")]
+    Tls(String),
+    /// The upstream does not offer what this mail or this account needs.
+    #[error("{0} is not offered")]
+    NotOffered(&'static str),
+    /// The upstream spoke no SMTP.
+    #[error("not SMTP: {0}")]
+    Protocol(String),
+    /// Our own store could not give the body or note the try; the upstream is not to blame.
+    #[error("{0}")]
+    Local(String),
+}

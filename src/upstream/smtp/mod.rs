@@ -1,0 +1,1 @@
+//! Delivery by SMTP with XOAUTH2.
