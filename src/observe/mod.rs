@@ -1,1 +1,4 @@
-//! (being written)
+//! How the daemon is watched: its log.
+
+pub mod log;
+pub mod redact;

@@ -1,0 +1,29 @@
+//! `submitd config show`.
+
+use super::exit;
+use crate::config::Config;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What `config` can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Print the configuration in force as TOML; secrets are left out.
+    Show {
+        /// Also what was not changed from its default.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Prints it, or every mistake in it.
+pub fn run(file: Option<&Path>, verb: &Verb) -> ExitCode {
+    let Verb::Show { all } = verb;
+    match Config::load(file) {
+        Ok(config) => {
+            print!("{}", config.show(*all));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => exit::fail(exit::CONFIG, problems),
+    }
+}

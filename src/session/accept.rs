@@ -1,0 +1,220 @@
+//! What happens between MAIL and the 250: the envelope is gathered, the header edited, the body spooled.
+//!
+//! It promises that a mail that is not accepted leaves nothing behind, and that of the message only the
+//! header is held in memory.
+
+use super::Shared;
+use super::replies;
+use crate::config::{Account, Headers, Received as Detail};
+use crate::mail::header::{self, Edit, End};
+use crate::mail::received::{self, Received};
+use crate::mail::{Envelope, Id, Recipient};
+use crate::queue::{Submission, body};
+use crate::smtp::{Reply, server};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Octets of a header at most. Exchange: 552 "Header size exceeds fixed maximum size".
+const LARGEST_HEADER: usize = 256 * 1024;
+
+/// A mail that is coming in.
+#[derive(Debug)]
+pub struct Transaction {
+    id: Id,
+    account: Arc<Account>,
+    envelope: Envelope,
+    accepted: SystemTime,
+    message: Message,
+}
+
+/// How far the message has come.
+#[derive(Debug)]
+enum Message {
+    /// DATA was not said yet.
+    Awaited,
+    /// The end of the header was not seen yet.
+    Header(Vec<u8>),
+    /// The edited header went ahead, the body follows.
+    Body(body::Writer),
+    /// It will be refused with this reply; the rest is dropped.
+    Refused(Reply),
+}
+
+/// What `Received:` tells of the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The name it gave.
+    pub name: &'a str,
+    /// Its address; none over a Unix socket.
+    pub address: Option<IpAddr>,
+    /// `ESMTP`, `ESMTPA`, … (RFC 3848).
+    pub protocol: &'static str,
+}
+
+impl Transaction {
+    /// Opens one at MAIL.
+    pub fn new(id: Id, account: Arc<Account>, mail: server::Mail, now: SystemTime) -> Self {
+        let envelope = Envelope {
+            sender: mail.sender,
+            body: mail.body,
+            smtputf8: mail.smtputf8,
+            ret: mail.ret,
+            envid: mail.envid,
+            recipients: Vec::new(),
+        };
+        Self { id, account, envelope, accepted: now, message: Message::Awaited }
+    }
+
+    /// The queue id it will bear.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// One more recipient. The same one twice is taken once.
+    pub fn add(&mut self, recipient: Recipient) {
+        if !self.envelope.recipients.iter().any(|known| known.address == recipient.address) {
+            self.envelope.recipients.push(recipient);
+        }
+    }
+
+    /// The body is about to come.
+    pub fn start(&mut self) {
+        self.message = Message::Header(Vec::new());
+    }
+
+    /// Takes more of the message.
+    pub async fn write(&mut self, octets: &[u8], shared: &Shared, origin: Origin<'_>) {
+        match &mut self.message {
+            Message::Header(held) => {
+                held.extend_from_slice(octets);
+                if let Some(end) = header::find_end(held, false) {
+                    let held = std::mem::take(held);
+                    self.end_header(&held, end, shared, origin).await;
+                } else if held.len() > LARGEST_HEADER {
+                    self.message = Message::Refused(replies::HEADER_TOO_LARGE);
+                }
+            }
+            Message::Body(writer) => {
+                if let Err(error) = writer.write(octets).await {
+                    tracing::error!(id = %self.id, %error, "mail refused: body could not be stored");
+                    self.message = Message::Refused(replies::STORE_FAILED);
+                }
+            }
+            Message::Awaited | Message::Refused(_) => {}
+        }
+    }
+
+    /// The header is whole: edits it and sends it ahead with what has come of the body.
+    async fn end_header(&mut self, held: &[u8], end: End, shared: &Shared, origin: Origin<'_>) {
+        let (fields, rest) = held.split_at(end.header);
+        if fields.len() > LARGEST_HEADER {
+            self.message = Message::Refused(replies::HEADER_TOO_LARGE);
+            return;
+        }
+        if received::is_loop(fields, &shared.hostname) {
+            tracing::warn!(id = %self.id, "mail refused: it loops");
+            self.message = Message::Refused(replies::MAIL_LOOP);
+            return;
+        }
+        let edited = self.edit(shared, origin).apply(fields, end);
+        let mut writer = shared.queue.spool();
+        let stored = match writer.write(&edited).await {
+            Ok(()) => writer.write(rest).await,
+            Err(error) => Err(error),
+        };
+        self.message = match stored {
+            Ok(()) => Message::Body(writer),
+            Err(error) => {
+                tracing::error!(id = %self.id, %error, "mail refused: body could not be stored");
+                Message::Refused(replies::STORE_FAILED)
+            }
+        };
+    }
+
+    fn edit(&self, shared: &Shared, origin: Origin<'_>) -> Edit {
+        let Headers { add_date, add_message_id, remove_bcc, remove_return_path } = shared.headers;
+        let client = match shared.listener.received {
+            Detail::Full => Some((origin.name, origin.address)),
+            Detail::Minimal | Detail::None => None,
+        };
+        let received = Received {
+            client,
+            hostname: &shared.hostname,
+            protocol: origin.protocol,
+            id: self.id,
+            date: self.accepted,
+        };
+        Edit {
+            received: (shared.listener.received != Detail::None).then(|| received.field()),
+            date: add_date.then(|| received::date(self.accepted)),
+            message_id: add_message_id.then(|| format!("<{}@{}>", self.id, shared.hostname)),
+            remove_bcc,
+            remove_return_path,
+        }
+    }
+
+    /// The message has ended: makes it durable. The reply is the only 250 there is.
+    pub async fn finish(mut self, shared: &Shared, origin: Origin<'_>) -> Reply {
+        if let Message::Header(held) = &mut self.message {
+            // No empty line came: all of it is header, or it has none at all.
+            let held = std::mem::take(held);
+            let end = header::find_end(&held, true).unwrap_or(End { header: 0, needs_blank: true });
+            self.end_header(&held, end, shared, origin).await;
+        }
+        match self.message {
+            Message::Body(writer) => {
+                let submission = Intake {
+                    id: self.id,
+                    account: self.account,
+                    envelope: self.envelope,
+                    accepted: self.accepted,
+                };
+                submission.queue(writer, shared).await
+            }
+            Message::Refused(reply) => reply,
+            Message::Awaited | Message::Header(_) => replies::STORE_FAILED,
+        }
+    }
+}
+
+/// All of a mail but its body.
+struct Intake {
+    id: Id,
+    account: Arc<Account>,
+    envelope: Envelope,
+    accepted: SystemTime,
+}
+
+impl Intake {
+    async fn queue(self, writer: body::Writer, shared: &Shared) -> Reply {
+        let id = self.id;
+        let recipients = self.envelope.recipients.len();
+        let sender = self.envelope.sender.as_ref().map_or_else(|| "<>".into(), ToString::to_string);
+        let account = self.account.name.clone();
+        let accepted = match writer.finish().await {
+            Ok(body) => {
+                let submission = Submission {
+                    id,
+                    account: self.account.name.clone(),
+                    envelope: self.envelope,
+                    body,
+                    accepted: self.accepted,
+                    is_bounce: false,
+                };
+                shared.queue.accept(submission).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        match accepted {
+            Ok(receipt) => {
+                tracing::info!(%id, %account, %sender, recipients, "accepted and queued");
+                replies::queued(&receipt)
+            }
+            Err(error) => {
+                tracing::error!(%id, %account, %error, "mail not accepted, the client may try again");
+                replies::not_accepted(&error)
+            }
+        }
+    }
+}

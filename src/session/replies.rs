@@ -1,0 +1,63 @@
+//! Our answers to a client, each with the reason for its code. Pure.
+//!
+//! The client hears a short line that names no path, account or token; the log hears the cause.
+
+use crate::queue::{AcceptError, Receipt};
+use crate::smtp::{Enhanced, Reply};
+
+/// The mail is durable. Only a receipt makes this reply.
+pub fn queued(receipt: &Receipt) -> Reply {
+    Reply {
+        code: 250,
+        enhanced: Some(Enhanced(2, 0, 0)),
+        text: format!("queued as {}", receipt.id()).into(),
+    }
+}
+
+/// The mail was not taken; the client may try again (RFC 5321 §4.2.3: 452 for space, 451 for faults).
+pub fn not_accepted(error: &AcceptError) -> Reply {
+    match error {
+        AcceptError::Full(_) => QUEUE_FULL,
+        AcceptError::Store(_) => STORE_FAILED,
+    }
+}
+
+/// The queue's bound or the disk's reserve is reached.
+pub const QUEUE_FULL: Reply = Reply::new(452, Enhanced(4, 3, 1), "queue is full, try again later");
+/// The disk said no.
+pub const STORE_FAILED: Reply =
+    Reply::new(451, Enhanced(4, 3, 0), "mail could not be stored, try again later");
+/// RFC 4954 §6: the login was right.
+pub const LOGGED_IN: Reply = Reply::new(235, Enhanced(2, 7, 0), "authentication succeeded");
+/// RFC 4954 §6: the login was wrong; nothing is told of which half.
+pub const LOGIN_WRONG: Reply = Reply::new(535, Enhanced(5, 7, 8), "user name or password is wrong");
+/// RFC 4954 §6: our own trouble, the password may be right.
+pub const LOGIN_BROKEN: Reply = Reply::new(454, Enhanced(4, 7, 0), "login cannot be checked now");
+/// MAIL was taken.
+pub const SENDER_OK: Reply = Reply::new(250, Enhanced(2, 1, 0), "sender ok");
+/// RCPT was taken.
+pub const RECIPIENT_OK: Reply = Reply::new(250, Enhanced(2, 1, 5), "recipient ok");
+/// The configuration does not say which account; no use trying again before it does.
+pub const NO_ACCOUNT: Reply = Reply::new(
+    550,
+    Enhanced(5, 7, 1),
+    "no account is configured for this sender; the administrator must name one",
+);
+/// The body may come.
+pub const START_INPUT: Reply = Reply::plain(354, "end data with <CR><LF>.<CR><LF>");
+/// The header alone is larger than any mail program writes; Exchange refuses it too.
+pub const HEADER_TOO_LARGE: Reply = Reply::new(552, Enhanced(5, 3, 4), "message header too large");
+/// RFC 5321 §6.3.
+pub const MAIL_LOOP: Reply =
+    Reply::new(554, Enhanced(5, 4, 6), "mail loop: too many Received fields");
+/// RFC 5321 §3.8: going down.
+pub const SHUTTING_DOWN: Reply =
+    Reply::new(421, Enhanced(4, 3, 2), "service is shutting down, try again later");
+/// RFC 5321 §4.5.3.2.7: the client was silent for too long.
+pub const TIMED_OUT: Reply = Reply::new(421, Enhanced(4, 4, 2), "timeout, closing connection");
+/// More connections than the listener allows.
+pub const TOO_MANY_CONNECTIONS: Reply =
+    Reply::new(421, Enhanced(4, 7, 0), "too many connections, try again later");
+/// The client's address is not in the listener's `clients`.
+pub const NOT_ALLOWED: Reply =
+    Reply::new(554, Enhanced(5, 7, 1), "this address may not submit mail here");
