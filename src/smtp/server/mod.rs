@@ -9,18 +9,20 @@
 //! before a TLS handshake counts after it. It knows no users, mails or clocks.
 
 mod command;
+mod event;
 mod login;
 mod phrases;
+mod terms;
 mod transaction;
 
+pub use event::{Credentials, Event, Mail};
 pub use phrases::Phrases;
+pub use terms::Terms;
 
 use super::Reply;
 use super::data::Decoder;
 use super::line::{Line, Lines};
-use crate::mail::{Address, BodyKind, Recipient, Ret};
-use crate::secret::Secret;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use login::Exchange;
 use std::sync::Arc;
 use transaction::Transaction;
@@ -29,111 +31,6 @@ use transaction::Transaction;
 const IDLE_OUTPUT: usize = 1024;
 /// The first octet of a TLS handshake (RFC 8446 §5.1); no command begins so.
 const TLS_HANDSHAKE: u8 = 0x16;
-
-/// What this server offers and how far it goes. One for all sessions of a listener.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// Our name: first word of the greeting and of the EHLO reply.
-    pub hostname: String,
-    /// What follows the name in the greeting, `ESMTP submitd`.
-    pub greeting: String,
-    /// What follows the name in the first line of the EHLO reply.
-    pub hello: String,
-    /// Offered extensions in the order of the EHLO reply. STARTTLS shows only before TLS, AUTH only where
-    /// it may be used now.
-    pub extensions: Vec<super::extension::Extension>,
-    /// SASL mechanisms offered and understood, in order.
-    pub mechanisms: Vec<super::sasl::Mechanism>,
-    /// EHLO or HELO before anything else; old programs come without.
-    pub hello_required: bool,
-    /// AUTH only inside TLS.
-    pub auth_needs_tls: bool,
-    /// MAIL only after AUTH.
-    pub auth_required: bool,
-    /// MAIL and AUTH only inside TLS.
-    pub tls_required: bool,
-    /// A refused Bearer login first gets this JSON as a `334` challenge (Gmail, RFC 7628 §3.2.2); none:
-    /// the refusal comes at once (Exchange).
-    pub bearer_refusal: Option<String>,
-    /// Octets of one message.
-    pub max_message_size: u64,
-    /// RCPT TO of one mail.
-    pub max_recipients: usize,
-    /// Wrong commands until 421, counted anew after each mail that was taken.
-    pub max_errors: usize,
-    /// Octets of a reply line, CRLF included: [`super::reply_write::LONGEST_LINE`], or more for the sandbox.
-    pub max_reply_line: usize,
-    /// Refuse a lone CR or LF in a body (550 5.6.11) instead of turning it into CRLF.
-    pub reject_bare_newline: bool,
-    /// The fixed replies.
-    pub phrases: &'static Phrases,
-}
-
-/// What is to be done next.
-#[derive(Debug)]
-pub enum Event {
-    /// Write the output, read, `feed`.
-    NeedInput,
-    /// Write the output, do the TLS handshake, call `tls_started`. Whatever was buffered is gone, and so
-    /// is a transaction.
-    StartTls,
-    /// EHLO or HELO was answered; for the log and `Received:`.
-    Hello,
-    /// Asks: is this login good? The answer is 235, 535 or 454.
-    Authenticate(Credentials),
-    /// Asks: may this sender? 250 opens the transaction.
-    Mail(Mail),
-    /// Asks: may this recipient?
-    Rcpt(Recipient),
-    /// Asks: shall the body come? 354 (only DATA shows it; BDAT goes on without a reply). Another answer
-    /// ends the transaction.
-    Data,
-    /// More of the body: dot-unstuffed, lines ended by CRLF (but for BINARYMIME). Pieces are cut anywhere.
-    Body(Bytes),
-    /// Asks: is the mail taken? `Err` holds the machine's own verdict (too large, bare newline), which is
-    /// sent whatever the answer says; the driver then drops the mail and calls `answer` all the same.
-    BodyEnd(Result<(), Reply>),
-    /// The transaction was dropped (RSET, EHLO, an aborted BDAT): forget the envelope.
-    Reset,
-    /// Write the output and close. A transaction or body that is under way is lost.
-    Close,
-}
-
-/// MAIL FROM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mail {
-    /// None is `<>`.
-    pub sender: Option<Address>,
-    /// `SIZE=`.
-    pub size: Option<u64>,
-    /// `BODY=`.
-    pub body: BodyKind,
-    /// `SMTPUTF8`.
-    pub smtputf8: bool,
-    /// `RET=`.
-    pub ret: Option<Ret>,
-    /// `ENVID=`, still in xtext.
-    pub envid: Option<String>,
-}
-
-/// What a client proved itself with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// PLAIN or LOGIN.
-    Password {
-        /// The name. No control characters.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// XOAUTH2 or OAUTHBEARER (only the sandbox understands them).
-    Bearer {
-        /// The mailbox.
-        user: String,
-        /// The access token.
-        token: Secret,
-    },
-}
 
 /// What the next octets are.
 enum State {
@@ -424,6 +321,7 @@ impl std::fmt::Debug for Dialogue {
 #[cfg(test)]
 pub(in crate::smtp) mod tests {
     use super::*;
+    use crate::mail::Address;
     use crate::smtp::Enhanced;
     use crate::smtp::extension::Extension;
     use crate::smtp::sasl::Mechanism;
@@ -693,5 +591,70 @@ pub(in crate::smtp) mod tests {
         let mut dialogue = Dialogue::new(Arc::new(terms()), false);
         dialogue.feed(b"AUTH PLAIN AHUAc2VjcmV0");
         assert!(!format!("{dialogue:?}").contains("AHUA"));
+    }
+
+    /// Lines that lead into every corner.
+    fn any_line() -> impl proptest::strategy::Strategy<Value = &'static str> {
+        proptest::sample::select(vec![
+            "EHLO a\r\n",
+            "HELO b\r\n",
+            "MAIL FROM:<a@b>\r\n",
+            "MAIL FROM:<late@b> BODY=BINARYMIME\r\n",
+            "RCPT TO:<c@d>\r\n",
+            "RCPT TO:<bad@d>\r\n",
+            "DATA\r\n",
+            "text\r\n",
+            "..\r\n",
+            ".\r\n",
+            "\n.\n",
+            "\r",
+            "\0",
+            "BDAT 7\r\n",
+            "BDAT 3 LAST\r\n",
+            "BDAT 99999\r\n",
+            "AUTH PLAIN AHUAZ29vZA==\r\n",
+            "AUTH PLAIN\r\n",
+            "AUTH LOGIN\r\n",
+            "AHUAYmFk\r\n",
+            "*\r\n",
+            "RSET\r\n",
+            "QUIT\r\n",
+            "XYZZY\n",
+            "POST / HTTP/1.1\r\n",
+        ])
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_session_is_the_same_however_it_is_cut(
+            lines in proptest::collection::vec(any_line(), 0..25),
+            cuts in proptest::collection::vec(proptest::prelude::any::<proptest::sample::Index>(), 0..12),
+            chunking: bool,
+            reject: bool,
+        ) {
+            let mut terms = terms();
+            terms.reject_bare_newline = reject;
+            terms.max_errors = 6;
+            if chunking {
+                terms.extensions.extend([Extension::Chunking, Extension::BinaryMime]);
+            }
+            let wire = lines.concat().into_bytes();
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+            at.extend([0, wire.len()]);
+            at.sort_unstable();
+            let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
+            let expected = run(&terms, &[&wire]);
+            let mut found = run(&terms, &pieces);
+            // What is given out of a chunked body before it is dropped depends on the cut.
+            let whole = |event: &String| !event.starts_with("Body \"");
+            if expected.events.iter().any(|event| event == "Reset") || !expected.events.iter().any(|e| e.starts_with("BodyEnd")) {
+                found.events.retain(whole);
+                let mut expected = expected;
+                expected.events.retain(whole);
+                proptest::prop_assert_eq!(found, expected);
+            } else {
+                proptest::prop_assert_eq!(found, expected);
+            }
+        }
     }
 }
