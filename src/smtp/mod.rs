@@ -8,8 +8,10 @@ pub mod command;
 pub mod data;
 pub mod extension;
 pub mod line;
+pub mod offer;
 pub mod reply;
 pub mod sasl;
+pub mod sasl_client;
 pub mod server;
 
 pub use reply::{Enhanced, Reply};
