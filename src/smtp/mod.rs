@@ -13,5 +13,6 @@ pub mod reply;
 pub mod sasl;
 pub mod sasl_client;
 pub mod server;
+mod transaction;
 
 pub use reply::{Enhanced, Reply};
