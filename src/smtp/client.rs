@@ -85,7 +85,7 @@ pub struct Dialogue {
     output: BytesMut,
     is_ended: bool,
     needs_reset: bool,
-    answers: usize,
+    replies: usize,
 }
 
 impl Dialogue {
@@ -101,7 +101,7 @@ impl Dialogue {
             output: BytesMut::new(),
             is_ended: false,
             needs_reset: false,
-            answers: 0,
+            replies: 0,
         }
     }
 
@@ -125,12 +125,9 @@ impl Dialogue {
         &self.offer
     }
 
-    /// Replies to the commands of the last mail so far.
-    pub fn answers(&self) -> usize {
-        match &self.state {
-            State::Mail(transaction) => transaction.answers,
-            _ => self.answers,
-        }
+    /// Replies since the connection began: a driver sees by it whether the server goes on.
+    pub fn replies(&self) -> usize {
+        self.replies
     }
 
     /// Where it stands; Mail while idle.
@@ -193,7 +190,6 @@ impl Dialogue {
             return Event::Closed;
         };
         self.needs_reset = transaction.is_open_there;
-        self.answers = transaction.answers;
         if self.output.is_empty() && self.output.capacity() > OUTPUT_KEPT {
             self.output = BytesMut::new();
         }
@@ -225,6 +221,7 @@ impl Dialogue {
     }
 
     fn take(&mut self, reply: Reply) {
+        self.replies += 1;
         match &mut self.state {
             State::Greeting => self.take_greeting(reply),
             State::Hello => self.take_hello(reply),
@@ -303,7 +300,9 @@ impl Dialogue {
         if reply.code != 334 {
             return self.fail(refused(reply));
         }
-        self.output.extend_from_slice(self.terms.response.expose().as_bytes());
+        // Said once; an idle connection need not hold it.
+        let response = std::mem::replace(&mut self.terms.response, Secret::new(""));
+        self.output.extend_from_slice(response.expose().as_bytes());
         self.output.extend_from_slice(b"\r\n");
         self.state = State::Response;
     }

@@ -110,7 +110,6 @@ pub(super) struct Transaction {
     pub phase: Phase,
     /// Whether the server may still hold an envelope of ours.
     pub is_open_there: bool,
-    pub answers: usize,
 }
 
 impl Transaction {
@@ -123,7 +122,6 @@ impl Transaction {
             stuffer: Stuffer::new(),
             phase: Phase::Commands,
             is_open_there: false,
-            answers: 0,
         }
     }
 
@@ -173,7 +171,6 @@ impl Transaction {
 
     /// Takes the next reply; false where the connection is of no further use.
     pub fn take(&mut self, reply: Reply, out: &mut BytesMut) -> bool {
-        self.answers += 1;
         let step = self.step();
         let Some(awaited) = self.awaited.pop_front() else {
             // Nobody asked: the server gives the body up before its end.
