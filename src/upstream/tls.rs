@@ -232,3 +232,80 @@ pub fn explain(error: &std::io::Error, host: &str) -> String {
         None => format!("TLS with {host}: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for text in ["", "no PEM at all", key.as_str()] {
+            let file = file(text);
+            let error = client_config(Some(file.path())).unwrap_err();
+            assert!(matches!(error, TrustError::Empty { .. }), "{error}");
+            assert!(error.to_string().contains(&file.path().display().to_string()));
+        }
+        let broken = file("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
+        let error = client_config(Some(broken.path())).unwrap_err();
+        assert!(matches!(error, TrustError::Read { .. }), "{error}");
+        let error = client_config(Some(Path::new("/no/such/file.pem"))).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read certificates from /no/such/file.pem: "));
+        let nonsense = file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        assert!(client_config(Some(nonsense.path())).is_err());
+    }
+
+    #[test]
+    fn without_a_system_store_the_built_in_list_and_the_file_are_trusted() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().der().clone();
+        let leaf = rcgen::CertificateParams::new(vec!["mail.example".to_owned()]).unwrap();
+        let leaf_key = rcgen::KeyPair::generate().unwrap();
+        let leaf = leaf.signed_by(&leaf_key, &rcgen::Issuer::new(params, key)).unwrap();
+        let name = ServerName::try_from("mail.example").unwrap();
+        let verify = |extra| {
+            let verifier = bundled(extra, &provider).unwrap();
+            verifier.verify_server_cert(leaf.der(), &[], &name, &[], UnixTime::now()).map(|_| ())
+        };
+        assert_eq!(verify(vec![root]), Ok(()));
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert_eq!(verify(Vec::new()), Err(unknown));
+    }
+
+    #[test]
+    fn failed_handshakes_are_told_in_plain_words() {
+        use rustls::{AlertDescription, InvalidMessage};
+        let table = [
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), "does not speak TLS here"),
+            (
+                Error::AlertReceived(AlertDescription::ProtocolVersion),
+                "refused TLS: ProtocolVersion",
+            ),
+            (Error::NoCertificatesPresented, "TLS with h: "),
+        ];
+        for (error, words) in table {
+            let text = explain(&std::io::Error::other(error), "h");
+            assert!(text.contains(words), "{text}");
+        }
+        let end = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(explain(&end, "h").contains("closed the connection during the TLS handshake"));
+    }
+
+    #[test]
+    fn dates_of_any_certificate_can_be_written() {
+        let at = |secs| date(UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs)));
+        assert_eq!(at(1_580_688_000), "Mon, 03 Feb 2020 00:00:00 GMT");
+        assert_eq!(at(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(at(u64::MAX), "a date beyond all years");
+    }
+}
