@@ -5,7 +5,7 @@
 //! acknowledged. A mail that was `attempting` comes back as `uncertain`.
 
 use super::body::Spool;
-use super::{OpenError, Recovery, StoreError};
+use super::{OpenError, Recovery, StoreError, reader};
 use crate::durable;
 use crate::mail::Id;
 use rusqlite::{Connection, OpenFlags};
@@ -277,9 +277,9 @@ fn incomplete(
         let fault = if !files.contains(&id) {
             Some("its body file is missing".to_owned())
         } else {
-            super::body::open(&spool.path(id), u64::try_from(size).unwrap_or(0))
+            reader::open(&spool.path(id), u64::try_from(size).unwrap_or(0))
                 .err()
-                .filter(super::body::is_damage)
+                .filter(reader::is_damage)
                 .map(|error| error.to_string())
         };
         damaged.extend(fault.map(|fault| (key, fault)));

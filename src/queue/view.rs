@@ -4,7 +4,7 @@
 //! asked for. Everything here blocks; [`super::Queue`] calls it off the async threads.
 
 use super::row::{self, COLUMNS, Read};
-use super::{Entry, OpenError, Settled, State, StoreError, body, schema};
+use super::{Entry, OpenError, Settled, State, StoreError, reader, schema};
 use crate::mail::{Envelope, Id};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -205,9 +205,9 @@ impl View {
             return Ok(Some(inline(row, size, digest)?));
         }
         let path = schema::bodies(&self.dir).join(id.as_str());
-        match body::open(&path, size) {
+        match reader::open(&path, size) {
             Ok(file) => Ok(Some(Found::File { file, size, digest })),
-            Err(error) if body::is_damage(&error) => {
+            Err(error) if reader::is_damage(&error) => {
                 Ok(Some(Found::Damaged(format!("body file: {error}"))))
             }
             Err(error) => Err(StoreError(format!("body file: {error}"))),
