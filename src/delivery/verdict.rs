@@ -13,6 +13,8 @@ use crate::diagnosis::Class;
 use crate::diagnosis::exchange::{self, Known, Place, Treatment};
 use crate::smtp::{Enhanced, Reply};
 use crate::upstream::{Failure, Fault, Stage};
+use std::borrow::Cow;
+use std::time::Duration;
 
 /// What is to be done about one recipient's failure.
 #[derive(Clone, Debug)]
@@ -68,9 +70,11 @@ pub struct Pause {
     /// Whether it is a used-up quota that comes back by itself.
     pub quota: bool,
     /// What it means, in our words; may hold `{mailbox}`.
-    pub meaning: &'static str,
-    /// What is to be done; may hold `{mailbox}` and `{account}`.
-    pub remedy: &'static str,
+    pub meaning: Cow<'static, str>,
+    /// What is to be done; may hold `{mailbox}` and `{account}`. Empty where nothing is known.
+    pub remedy: Cow<'static, str>,
+    /// Not before this long, where the other side said so.
+    pub retry_after: Option<Duration>,
 }
 
 /// Judges one failure.
@@ -200,7 +204,6 @@ fn place(stage: Stage) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::borrow::Cow;
 
     const ALL: [Stage; 10] = [
         Stage::Connect,

@@ -38,6 +38,17 @@ pub struct Outgoing<'a> {
     pub commit: Pin<&'a mut (dyn Future<Output = Result<(), String>> + Send)>,
 }
 
+/// Takes a mail to where it is to go.
+pub trait Courier: Send + Sync {
+    /// Delivers one mail and says what became of it. Dropping the future before its end closes the
+    /// connection; a mail whose final dot was written by then has an unknown fate.
+    fn deliver(
+        &self,
+        mail: Outgoing<'_>,
+        credential: &Credential,
+    ) -> impl Future<Output = Outcome> + Send;
+}
+
 /// Where the octets of a message come from.
 pub trait Body: Send {
     /// The next octets; none at the end.
