@@ -1,0 +1,1 @@
+//! What the queue promises, tried through its own door.
