@@ -8,7 +8,7 @@ use super::plan::{self, Heard, Lesson, Plan, Rules, clean};
 use super::report::{self, Reporter};
 use super::verdict::{Pause, Verdict, judge};
 use super::{Claim, Settings, Shared, random};
-use crate::config::Account;
+use crate::config::{Account, OnUncertain};
 use crate::mail::Envelope;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
@@ -58,6 +58,8 @@ pub(super) struct Attempt<T, C> {
     /// The account is in trouble and this try looks whether it still is.
     pub probe: bool,
     pub busy_pause: Duration,
+    /// Its days are over and this is why it cannot even be tried.
+    pub expired: Option<(Option<Pause>, String)>,
 }
 
 /// What a try leaves for its lane.
@@ -65,8 +67,8 @@ pub(super) struct Attempt<T, C> {
 pub(super) struct Ended {
     pub account: String,
     pub started: Instant,
-    /// Whether the upstream was asked at all.
-    pub reached: bool,
+    /// Whether a message of the pace was taken for nothing: the upstream was not asked.
+    pub unused: bool,
     pub lesson: Lesson,
 }
 
@@ -79,11 +81,21 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         self.settle(&plan).await;
         drop(self.claim);
         let account = self.member.account.name.clone();
-        Ended { account, started, reached, lesson: plan.lesson }
+        let unused = !reached && self.expired.is_none();
+        Ended { account, started, unused, lesson: plan.lesson }
     }
 
     async fn outcome(&self) -> (Plan, bool) {
         let account = &self.member.account;
+        if let Some((pause, words)) = &self.expired {
+            let now = (self.settings.clock)();
+            let rules = self.rules();
+            return (plan::plan_expired(&self.entry, pause.clone(), words, &rules, now), false);
+        }
+        let crashed = self.shared.was_crashed(self.entry.id) && self.entry.uncertain;
+        if crashed && account.on_uncertain == OnUncertain::Hold {
+            return (plan::plan_held(&self.entry), false);
+        }
         let token = match self.shared.tokens.access_token(&account.name).await {
             Ok(token) => token,
             Err(error) => return (self.without_token(error), false),
@@ -128,7 +140,8 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             self.shared.queue.attempting(id).await.map_err(|error| error.to_string())
         });
         let mut body = Source(reader);
-        let mail = Outgoing { id, envelope: &envelope, size: self.entry.size, body: &mut body, commit };
+        let mail =
+            Outgoing { id, envelope: &envelope, size: self.entry.size, body: &mut body, commit };
         let credential = Credential {
             mailbox: self.member.account.mailbox.clone(),
             token: token.secret.clone(),
@@ -189,7 +202,10 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     async fn settle_once(&self, plan: &Plan) -> Result<(), StoreError> {
         let report = self.report(plan).await?;
         let delay_told = report.is_some()
-            && plan.notice.as_ref().is_some_and(|notice| notice.kind == crate::mail::bounce::Kind::Delayed);
+            && plan
+                .notice
+                .as_ref()
+                .is_some_and(|notice| notice.kind == crate::mail::bounce::Kind::Delayed);
         let settlement = Settlement {
             recipients: plan.recipients.clone(),
             next: plan.next.clone(),
@@ -243,7 +259,8 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             Next::Hold => warn!(%id, account, attempts, error,
                 "the fate of the mail is unknown; it is held until somebody releases or removes it"),
             Next::Retry(at) => {
-                let after = at.duration_since((self.settings.clock)()).unwrap_or_default().as_secs();
+                let after =
+                    at.duration_since((self.settings.clock)()).unwrap_or_default().as_secs();
                 if plan.uncertain {
                     warn!(%id, account, attempts, error, seconds = after,
                         "possibly delivered: no answer came; it is sent again with the same Message-ID");

@@ -8,6 +8,7 @@ use super::attempt::{Attempt, Ended, Member, Stuck};
 use super::limits::{Pace, Slots, stricter};
 use super::plan::Lesson;
 use super::trouble::{Cause, Change, Trouble, learn};
+use super::verdict::Pause;
 use super::{Settings, Shared, Standing, random};
 use crate::config::Limit;
 use crate::diagnosis::exchange::fill;
@@ -26,6 +27,10 @@ use tracing::{error, info, warn};
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long the store is left alone after it could not be read.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// Mails looked at in one go for those whose days are over.
+const SWEEP: usize = 200;
+/// First and longest pause of a lane that met a crowded upstream.
+const CROWDED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// First and longest pause of a mail that met a crowded upstream.
 const BUSY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
 
@@ -44,6 +49,8 @@ struct Seat<C> {
     member: Arc<Member<C>>,
     trouble: Option<Trouble>,
     running: usize,
+    /// Whether mail whose days are over is to be looked for, since nothing is tried.
+    sweep: bool,
     watcher: AbortHandle,
 }
 
@@ -62,6 +69,8 @@ pub(super) struct Lane<T, C> {
     pace: Pace,
     slots: Slots,
     busy_in_row: u32,
+    /// Nothing is begun before: the upstream is crowded.
+    not_before: Option<Instant>,
     tries: JoinSet<Ended>,
     stuck: Arc<Stuck>,
     wake: Arc<Notify>,
@@ -78,6 +87,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             pace: Pace::new(Limit::Unlimited, Instant::now().into_std()),
             slots: Slots::new(Limit::Unlimited),
             busy_in_row: 0,
+            not_before: None,
             tries: JoinSet::new(),
             stuck: Arc::default(),
             wake: Arc::default(),
@@ -114,7 +124,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         match order {
             Order::Serve(settings, members) => self.serve(settings, members),
             Order::Resume(name) => {
-                if let Some(seat) = self.seats.iter_mut().find(|seat| seat.member.account.name == name)
+                if let Some(seat) =
+                    self.seats.iter_mut().find(|seat| seat.member.account.name == name)
                     && let Some(trouble) = &mut seat.trouble
                 {
                     trouble.until = Instant::now().into_std();
@@ -152,7 +163,13 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 None => (None, 0),
             };
             let watcher = self.watch(member.account.name.clone());
-            self.seats.push(Seat { member: Arc::new(member), trouble, running, watcher });
+            self.seats.push(Seat {
+                member: Arc::new(member),
+                trouble,
+                running,
+                sweep: false,
+                watcher,
+            });
         }
     }
 
@@ -175,6 +192,13 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         if self.stuck.any() {
             return far;
         }
+        if let Err(error) = self.sweep().await {
+            error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
+            return now + STORE_PAUSE;
+        }
+        if let Some(until) = self.not_before.filter(|until| *until > now) {
+            return until.min(far);
+        }
         let slots = self.slots.allowed(now.into_std()).saturating_sub(self.tries.len());
         let free = slots.min(self.pace.ready(now.into_std()));
         if free == 0 {
@@ -191,7 +215,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         };
         let mut started = 0;
         for (seat, entry) in in_turn(found, self.turn) {
-            if started < free && self.start(seat, entry) {
+            if started < free && self.start(seat, entry, None) {
                 started += 1;
                 self.turn = seat + 1;
             }
@@ -245,15 +269,46 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Ok((found, again))
     }
 
+    /// Gives up mail whose days are over in accounts that are in trouble: it is not tried one by one,
+    /// since each pause has one probe only.
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        for index in 0..self.seats.len() {
+            let Some(seat) = self.seats.get_mut(index).filter(|seat| seat.sweep) else { continue };
+            seat.sweep = false;
+            let Some(trouble) = &seat.trouble else { continue };
+            let noted = trouble.cause.noted();
+            let name = seat.member.account.name.clone();
+            let wall = (self.settings.clock)();
+            let expire = self.settings.schedule.expire;
+            let skip = self.shared.in_hand(&name);
+            let entries = self.shared.queue.due(&name, wall, SWEEP, &skip).await?;
+            for entry in entries {
+                if entry.accepted.checked_add(expire).is_some_and(|end| wall >= end)
+                    && self.start(index, entry, Some(noted.clone()))
+                    && let Some(seat) = self.seats.get_mut(index)
+                {
+                    seat.sweep = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Starts one try; no where the mail is in hand already.
-    fn start(&mut self, index: usize, entry: Entry) -> bool {
+    fn start(
+        &mut self,
+        index: usize,
+        entry: Entry,
+        expired: Option<(Option<Pause>, String)>,
+    ) -> bool {
         let Some(seat) = self.seats.get_mut(index) else { return false };
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
             return false;
         };
         seat.running += 1;
-        self.pace.take(Instant::now().into_std());
-        let doubled = BUSY.0 * 2_u32.saturating_pow(self.busy_in_row.min(8));
+        if expired.is_none() {
+            self.pace.take(Instant::now().into_std());
+        }
         let spread = Duration::from_millis(random() % 2000);
         self.tries.spawn(
             Attempt {
@@ -265,7 +320,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 claim,
                 entry,
                 probe: seat.trouble.is_some(),
-                busy_pause: doubled.min(BUSY.1) + spread,
+                busy_pause: grown(BUSY, self.busy_in_row) + spread,
+                expired,
             }
             .run(),
         );
@@ -285,12 +341,13 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             }
         };
         let now = Instant::now();
-        if !ended.reached {
+        if ended.unused {
             self.pace.give_back();
         }
         match &ended.lesson {
             Lesson::Busy(known) => {
                 self.slots.lower(now.into_std());
+                self.not_before = Some(now + grown(CROWDED, self.busy_in_row));
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
                 info!(account = %ended.account, connections = self.slots.allowed(now.into_std()),
                     "the upstream is crowded ({}); fewer connections are used", known.meaning);
@@ -299,7 +356,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             _ => {}
         }
         let schedule = &self.settings.schedule.pauses;
-        let Some(seat) = self.seats.iter_mut().find(|seat| seat.member.account.name == ended.account)
+        let Some(seat) =
+            self.seats.iter_mut().find(|seat| seat.member.account.name == ended.account)
         else {
             return;
         };
@@ -311,6 +369,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             now.into_std(),
             schedule,
         );
+        seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, seat, change, now);
     }
 
@@ -319,6 +378,11 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             self.seats.iter().map(|seat| seat.member.account.name.as_str()).collect();
         names.join(", ")
     }
+}
+
+/// The first pause doubled so often, at most the longest.
+fn grown((first, longest): (Duration, Duration), times: u32) -> Duration {
+    (first * 2_u32.saturating_pow(times.min(10))).min(longest)
 }
 
 /// Logs a change and keeps it for `status`.
@@ -345,7 +409,10 @@ fn tell<T, C>(
                 Cause::Server { words } => Standing {
                     account: name.to_owned(),
                     class: crate::diagnosis::Class::Transient,
-                    meaning: format!("{}:{} cannot be used", account.upstream.host, account.upstream.port),
+                    meaning: format!(
+                        "{}:{} cannot be used",
+                        account.upstream.host, account.upstream.port
+                    ),
                     remedy: String::new(),
                     words: words.clone(),
                     until: wall + Duration::from_secs(seconds),
@@ -362,9 +429,15 @@ fn tell<T, C>(
             let Standing { meaning, remedy, words, .. } = &standing;
             let passes = standing.class == crate::diagnosis::Class::Transient;
             if change == Change::Began && !passes {
-                error!(account = name, seconds, meaning, remedy, words, "account paused, its mail is kept");
+                error!(
+                    account = name,
+                    seconds, meaning, remedy, words, "account paused, its mail is kept"
+                );
             } else {
-                warn!(account = name, seconds, meaning, remedy, words, "account waits, its mail is kept");
+                warn!(
+                    account = name,
+                    seconds, meaning, remedy, words, "account waits, its mail is kept"
+                );
             }
             shared.ill(standing);
         }

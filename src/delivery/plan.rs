@@ -101,7 +101,13 @@ pub enum Lesson {
 }
 
 /// What an outcome means for the mail.
-pub fn plan(entry: &Entry, heard: &[Heard], rules: &Rules<'_>, now: SystemTime, jitter: f64) -> Plan {
+pub fn plan(
+    entry: &Entry,
+    heard: &[Heard],
+    rules: &Rules<'_>,
+    now: SystemTime,
+    jitter: f64,
+) -> Plan {
     let mut found = Found::default();
     let mut states = entry.recipients.clone();
     for (index, result) in heard {
@@ -127,8 +133,42 @@ pub fn plan_without_token(
     now: SystemTime,
 ) -> Plan {
     let words = clean(words);
-    let found = Found { pause: Some((pause, words.clone())), error: Some(words), ..Found::default() };
+    let found =
+        Found { pause: Some((pause, words.clone())), error: Some(words), ..Found::default() };
     finish(entry, entry.recipients.clone(), found, rules, now, 0.5)
+}
+
+/// Its days are over while account or upstream are in trouble: given up without another try. With a
+/// `pause` the account is to blame, so the mail is kept; without, the upstream was not reached.
+pub fn plan_expired(
+    entry: &Entry,
+    pause: Option<Pause>,
+    words: &str,
+    rules: &Rules<'_>,
+    now: SystemTime,
+) -> Plan {
+    let found = Found {
+        retry: pause.is_none(),
+        pause: pause.map(|pause| (pause, words.to_owned())),
+        error: Some(words.to_owned()),
+        ..Found::default()
+    };
+    let plan = finish(entry, entry.recipients.clone(), found, rules, now, 0.5);
+    Plan { counts: false, lesson: Lesson::Local(words.to_owned()), ..plan }
+}
+
+/// A crash left its fate unknown and the account wants such mail held.
+pub fn plan_held(entry: &Entry) -> Plan {
+    let words = "submitd was stopped while it was being sent: it may have been delivered";
+    Plan {
+        recipients: entry.recipients.clone(),
+        next: Next::Hold,
+        uncertain: true,
+        counts: false,
+        notice: None,
+        error: Some(words.into()),
+        lesson: Lesson::Local(words.into()),
+    }
 }
 
 /// What came together over all recipients of a try.
@@ -215,7 +255,8 @@ fn finish(
     jitter: f64,
 ) -> Plan {
     let open = recipients.iter().any(|state| !state.is_settled());
-    let (mut next, counts) = if open { when(entry, &found, rules, now, jitter) } else { (None, true) };
+    let (mut next, counts) =
+        if open { when(entry, &found, rules, now, jitter) } else { (None, true) };
     let mut kept = false;
     if open && next.is_none() {
         kept = found.pause.is_some() || found.local.is_some();
@@ -281,21 +322,20 @@ fn give_up(
     let age = now.duration_since(entry.accepted).unwrap_or_default();
     let hours = age.as_secs() / 3600;
     let why = found.error.clone().unwrap_or_else(|| "no try succeeded".into());
-    for (index, state) in recipients.iter_mut().enumerate().filter(|(_, state)| !state.is_settled()) {
+    for (index, state) in recipients.iter_mut().enumerate().filter(|(_, state)| !state.is_settled())
+    {
         let reason = match state {
             RecipientState::Deferred { reason } => reason.clone(),
             _ => why.clone(),
         };
-        let mut told = found
-            .waiting
-            .iter()
-            .find(|told| told.index == index)
-            .cloned()
-            .unwrap_or_else(|| Told {
-                index,
-                status: Enhanced(5, 4, 7),
-                diagnostic: None,
-                explanation: format!("The last thing that went wrong: {reason}."),
+        let mut told =
+            found.waiting.iter().find(|told| told.index == index).cloned().unwrap_or_else(|| {
+                Told {
+                    index,
+                    status: Enhanced(5, 4, 7),
+                    diagnostic: None,
+                    explanation: format!("The last thing that went wrong: {reason}."),
+                }
             });
         told.status = Enhanced(5, 4, 7);
         let fate = if found.uncertain || entry.uncertain {
@@ -355,7 +395,9 @@ fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rules<'
         return sentence(words);
     }
     match &failure.fault {
-        Fault::Reply(reply) if reply.code >= 500 => format!("The server refused it at {}.", failure.stage),
+        Fault::Reply(reply) if reply.code >= 500 => {
+            format!("The server refused it at {}.", failure.stage)
+        }
         Fault::Reply(_) => format!("The server put it off at {}.", failure.stage),
         fault => format!("It went wrong at {}: {}.", failure.stage, clean(&fault.to_string())),
     }

@@ -4,6 +4,7 @@
 //! try which began before the trouble neither ends nor deepens it.
 
 use super::plan::Lesson;
+use super::verdict::Pause;
 use crate::diagnosis::Class;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,25 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// As it is noted with a mail that is given up meanwhile; a pause where the account is to blame.
+    pub fn noted(&self) -> (Option<Pause>, String) {
+        match self {
+            Self::Server { words } => (None, words.clone()),
+            Self::Account { class, quota, meaning, remedy, words } => {
+                let pause = Pause {
+                    class: *class,
+                    quota: *quota,
+                    meaning: meaning.clone().into(),
+                    remedy: remedy.clone().into(),
+                    retry_after: None,
+                };
+                (Some(pause), words.clone())
+            }
+        }
+    }
+}
+
 /// What a lesson changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -101,7 +121,8 @@ pub fn learn(
     };
     let (since, pauses, change) = match trouble {
         Some(old) if same_kind(&old.cause, &cause) => {
-            let change = if says_the_same(&old.cause, &cause) { Change::Goes } else { Change::Began };
+            let change =
+                if says_the_same(&old.cause, &cause) { Change::Goes } else { Change::Began };
             (old.since, old.pauses.saturating_add(1), change)
         }
         _ => (now, 1, Change::Began),
@@ -114,7 +135,8 @@ pub fn learn(
 fn same_kind(a: &Cause, b: &Cause) -> bool {
     matches!(
         (a, b),
-        (Cause::Server { .. }, Cause::Server { .. }) | (Cause::Account { .. }, Cause::Account { .. })
+        (Cause::Server { .. }, Cause::Server { .. })
+            | (Cause::Account { .. }, Cause::Account { .. })
     )
 }
 
@@ -135,7 +157,9 @@ fn length(cause: &Cause, pauses: u32, schedule: &[Duration]) -> Duration {
     let first = schedule.first().copied().unwrap_or(LONGEST_SERVER);
     let doubled = |start: Duration| start * 2_u32.saturating_pow(pauses.saturating_sub(1).min(10));
     match cause {
-        Cause::Server { .. } => doubled(FIRST_SERVER).min(LONGEST_SERVER).min(first.max(FIRST_SERVER)),
+        Cause::Server { .. } => {
+            doubled(FIRST_SERVER).min(LONGEST_SERVER).min(first.max(FIRST_SERVER))
+        }
         Cause::Account { quota: true, .. } => scheduled.min(LONGEST_QUOTA),
         Cause::Account { class: Class::Transient, .. } => {
             doubled(FIRST_TOKEN).min(LONGEST_SERVER).min(first.max(FIRST_SERVER))
@@ -147,7 +171,6 @@ fn length(cause: &Cause, pauses: u32, schedule: &[Duration]) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::verdict::Pause;
 
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -184,16 +207,24 @@ mod tests {
     #[test]
     fn what_passes_by_itself_is_looked_after_soon() {
         let server = Lesson::Server("refused".into());
-        assert_eq!(pauses(&server, 8).iter().map(Duration::as_secs).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(
+            pauses(&server, 8).iter().map(Duration::as_secs).collect::<Vec<_>>(),
+            [1, 2, 4, 8, 16, 32, 60, 60]
+        );
         let token = account(Class::Transient, false, "token endpoint down");
-        assert_eq!(pauses(&token, 5).iter().map(Duration::as_secs).collect::<Vec<_>>(), [5, 10, 20, 40, 60]);
+        assert_eq!(
+            pauses(&token, 5).iter().map(Duration::as_secs).collect::<Vec<_>>(),
+            [5, 10, 20, 40, 60]
+        );
     }
 
     #[test]
     fn retry_after_is_kept() {
         let now = Instant::now();
         let mut trouble = None;
-        let Lesson::Account(mut pause, words) = account(Class::Transient, false, "429") else { panic!() };
+        let Lesson::Account(mut pause, words) = account(Class::Transient, false, "429") else {
+            panic!()
+        };
         pause.retry_after = Some(10 * MINUTE);
         learn(&mut trouble, &Lesson::Account(pause, words), now, now, &SCHEDULE);
         assert_eq!(trouble.expect("trouble").until, now + 10 * MINUTE);
@@ -207,7 +238,10 @@ mod tests {
         assert_eq!(learn(&mut trouble, &broken, start, start + SECOND, &SCHEDULE), Change::Began);
         let first = trouble.clone();
         for lesson in [&broken, &Lesson::Well] {
-            assert_eq!(learn(&mut trouble, lesson, start, start + 2 * SECOND, &SCHEDULE), Change::Same);
+            assert_eq!(
+                learn(&mut trouble, lesson, start, start + 2 * SECOND, &SCHEDULE),
+                Change::Same
+            );
             assert_eq!(trouble, first);
         }
         let probe = start + 61 * SECOND;
@@ -215,8 +249,15 @@ mod tests {
         let other = account(Class::SignIn, false, "sign in");
         let probe = probe + 300 * SECOND;
         assert_eq!(learn(&mut trouble, &other, probe, probe, &SCHEDULE), Change::Began);
-        assert_eq!(trouble.as_ref().expect("trouble").pauses, 3, "another word is no reason to hurry");
-        assert_eq!(learn(&mut trouble, &Lesson::Well, probe + SECOND, probe + SECOND, &SCHEDULE), Change::Ended);
+        assert_eq!(
+            trouble.as_ref().expect("trouble").pauses,
+            3,
+            "another word is no reason to hurry"
+        );
+        assert_eq!(
+            learn(&mut trouble, &Lesson::Well, probe + SECOND, probe + SECOND, &SCHEDULE),
+            Change::Ended
+        );
         assert_eq!(trouble, None);
         assert_eq!(learn(&mut trouble, &Lesson::Well, probe, probe, &SCHEDULE), Change::Same);
     }

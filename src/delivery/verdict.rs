@@ -113,8 +113,13 @@ fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
 
 /// What a row says; none where the row explains only and code and stage decide.
 fn judge_known(stage: Stage, reply: &Reply, known: &'static Known) -> Option<Verdict> {
-    let pause =
-        |quota| Pause { class: known.class, quota, meaning: known.meaning, remedy: known.remedy };
+    let pause = |quota| Pause {
+        class: known.class,
+        quota,
+        meaning: Cow::Borrowed(known.meaning),
+        remedy: Cow::Borrowed(known.remedy),
+        retry_after: None,
+    };
     match known.treatment {
         Treatment::Slower => Some(Verdict::Busy { known }),
         Treatment::Surplus => Some(Verdict::Surplus),
