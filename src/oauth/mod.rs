@@ -1,4 +1,17 @@
 //! The side branch: a token for an account.
+//!
+//! `token`, `request` and `response` are pure: state, question, answer. `provider` carries a question
+//! to the endpoint, `vault` keeps refresh tokens, `keeper` joins them into the [`TokenSource`] of the
+//! program. Nothing here knows SMTP.
+
+pub mod keeper;
+pub mod provider;
+pub mod request;
+pub mod response;
+pub mod token;
+pub mod vault;
+
+pub use keeper::{AccountStatus, Keeper};
 
 use crate::secret::Secret;
 use std::future::Future;
