@@ -340,3 +340,207 @@ fn is_id(text: &str) -> bool {
             _ => letter.is_ascii_hexdigit(),
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LATE: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn granted(body: &str) -> Option<Granted> {
+        serde_json::from_str(body).ok()
+    }
+
+    fn refused(status: u16, body: &str) -> Fault {
+        let answer = Answer { status, retry_after: None, body: body.as_bytes() };
+        refusal(answer, LATE, &["planted-secret"]).expect("a refusal")
+    }
+
+    #[test]
+    fn success_of_entra_v2_google_and_managed_identities() {
+        let entra = granted(
+            r#"{"token_type":"Bearer","scope":"https://outlook.office.com/SMTP.Send","expires_in":3599,
+                "ext_expires_in":3599,"access_token":"eyJ0","refresh_token":"0.AXoA"}"#,
+        )
+        .unwrap();
+        assert_eq!(entra.access().unwrap().expose(), "eyJ0");
+        assert_eq!(entra.lifetime(), Duration::from_secs(3599));
+        assert_eq!(entra.refresh().unwrap().expose(), "0.AXoA");
+        let google = granted(r#"{"access_token":"ya29","expires_in":3599,"token_type":"bearer"}"#);
+        assert!(google.unwrap().refresh().is_none());
+        let managed = granted(
+            r#"{"access_token":"t","refresh_token":"","expires_in":"3599","token_type":"Bearer"}"#,
+        );
+        let managed = managed.unwrap();
+        assert_eq!(managed.lifetime(), Duration::from_secs(3599));
+        assert!(managed.refresh().is_none());
+    }
+
+    #[test]
+    fn b11_lifetimes_in_every_shape() {
+        for (written, seconds) in [
+            ("3599", 3599),
+            ("3599.0", 3599),
+            ("3599.9", 3599),
+            ("\"3599\"", 3599),
+            ("\" 3599.5 \"", 3599),
+            ("null", 3600),
+            ("0", 3600),
+            ("-5", 3600),
+            ("\"\"", 3600),
+            ("\"soon\"", 3600),
+            ("\"inf\"", 3600),
+            ("\"NaN\"", 3600),
+            ("[]", 3600),
+            ("1e300", 604_800),
+            ("1000000000000", 604_800),
+            ("99999999999999999999999999", 604_800),
+            ("2", 2),
+        ] {
+            let body = format!(r#"{{"access_token":"t","expires_in":{written}}}"#);
+            assert_eq!(granted(&body).unwrap().lifetime().as_secs(), seconds, "{written}");
+        }
+        assert_eq!(granted(r#"{"access_token":"t"}"#).unwrap().lifetime(), USUAL_LIFETIME);
+    }
+
+    #[test]
+    fn a_token_that_would_write_into_the_line_or_is_of_another_type_is_none() {
+        for text in ["", "a b", "a\\r\\nb", "a\\u0001b", "ä"] {
+            let body = format!(r#"{{"access_token":"{text}"}}"#);
+            assert!(granted(&body).unwrap().access().is_none(), "{text}");
+        }
+        for kind in ["\"mac\"", "\"pop\"", "7"] {
+            let body = format!(r#"{{"access_token":"t","token_type":{kind}}}"#);
+            assert!(granted(&body).is_none(), "{kind}");
+        }
+        for body in ["{}", "[]", "null", "{\"access_token\":7}", "{\"token_type\":\"Bearer\"}", ""]
+        {
+            assert!(granted(body).is_none(), "{body}");
+        }
+    }
+
+    const OLD: &str = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 0000aaaa-11bb-cccc-dd33-eeeeee333333\r\nCorrelation ID: aaaa0000-bb11-2222-33cc-444444dddddd\r\nTimestamp: 2016-01-09 02:02:12Z","error_codes":[7000215],"trace_id":"0000aaaa-11bb-cccc-dd33-eeeeee333333","correlation_id":"aaaa0000-bb11-2222-33cc-444444dddddd"}"#;
+    const NEW: &str = r#"{"error":"invalid_grant","error_description":"AADSTS50196: A loop. Trace ID: 0000aaaa-11bb-cccc-dd33-eeeeee333333 Correlation ID: x Timestamp: 2025-03-04 17:46:18Z","suberror":"bad_token"}"#;
+
+    #[test]
+    fn b12_error_bodies_old_and_new() {
+        let fault = refused(401, OLD);
+        assert_eq!(fault.class(), Class::Administrator);
+        assert_eq!(
+            fault.to_string(),
+            "invalid_client AADSTS7000215: the client secret is wrong: often the secret's id was \
+             copied instead of its value (the provider: AADSTS7000215: Invalid client secret \
+             provided.), trace id 0000aaaa-11bb-cccc-dd33-eeeeee333333, correlation id \
+             aaaa0000-bb11-2222-33cc-444444dddddd"
+        );
+        let fault = refused(400, NEW);
+        assert_eq!(fault.class(), Class::Transient);
+        assert_eq!(fault.pause(), Duration::from_secs(60));
+        assert!(fault.to_string().contains("(the provider: AADSTS50196: A loop.)"), "{fault}");
+    }
+
+    #[test]
+    fn b11_what_is_no_answer_is_transient_and_told_apart() {
+        for (status, body, words) in [
+            (502, "<html><h1>planted-secret</h1></html>", "502 with an HTML page of 36 octets"),
+            (404, "\r\n <!DOCTYPE html>", "HTML page"),
+            (500, "", "an empty body"),
+            (503, "{}", "neither a token nor an error"),
+            (400, "garbage planted-secret", "22 octets that are not JSON"),
+            (400, "{\"error\":7}", "neither a token nor an error"),
+            (302, "planted-secret", "redirect"),
+            (204, "", "an empty body"),
+        ] {
+            let fault = refused(status, body);
+            assert_eq!(fault.class(), Class::Transient, "{status}");
+            assert!(fault.to_string().contains(words), "{fault}");
+            assert!(!format!("{fault:?}").contains("planted"), "{fault:?}");
+        }
+        let fine = Answer { status: 200, retry_after: None, body: b"{\"access_token\":\"t\"}" };
+        assert!(refusal(fine, LATE, &[]).is_none());
+        assert_eq!(refused(200, r#"{"error":"invalid_grant"}"#).class(), Class::SignIn);
+    }
+
+    #[test]
+    fn secrets_in_an_error_body_are_not_shown() {
+        let jwt = format!("eyJ{}.{}-{}_", "a".repeat(40), "b".repeat(900), "c".repeat(100));
+        let body = serde_json::json!({
+            "error": "planted-secret",
+            "error_description": format!("bad planted-secret, token '{jwt}' and\u{1b}[31m more\r\nplanted-tail"),
+            "trace_id": "planted-trace", "correlation_id": ["planted"],
+            "claims": "planted-claims",
+        });
+        let fault = refused(400, &body.to_string());
+        let shown = format!("{fault} {fault:?}");
+        assert!(!shown.contains("planted"), "{shown}");
+        assert!(!shown.contains("aaaaaaaa") && !shown.contains("bbbbbbbb"), "{shown}");
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\r'), "{shown}");
+        assert!(shown.contains("bad […], token '[…]' and"), "{shown}");
+    }
+
+    #[test]
+    fn ids_are_shown_and_long_texts_cut() {
+        let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        assert_eq!(plain(&format!("application {id}."), &[]), format!("application {id}."));
+        assert_eq!(plain(&"wörter ".repeat(100), &[]).chars().count(), LONGEST_TEXT + 1);
+    }
+
+    #[test]
+    fn b11_retry_after_in_seconds_and_as_a_date() {
+        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 10:00:00 GMT").unwrap();
+        for (value, seconds) in [
+            ("60", Some(60)),
+            (" 0 ", Some(0)),
+            ("Sat, 21 Nov 2026 10:01:30 GMT", Some(90)),
+            ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
+            ("99999999999999999999999", Some(86_400)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(wait(value, now).map(|wait| wait.as_secs()), seconds, "{value}");
+        }
+    }
+
+    #[test]
+    fn bodies_cut_at_every_octet_are_read_without_panic() {
+        for body in [OLD, NEW] {
+            for end in 0..body.len() {
+                let answer =
+                    Answer { status: 400, retry_after: None, body: &body.as_bytes()[..end] };
+                assert!(matches!(refusal(answer, LATE, &[]), Some(Fault::Unclear { .. })));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read_without_panic(
+            status in 0_u16..1000,
+            body in proptest::collection::vec(any::<u8>(), 0..400),
+            retry in "\\PC{0,40}",
+        ) {
+            let answer = Answer { status, retry_after: Some(&retry), body: &body };
+            let _ = refusal(answer, LATE, &["s"]);
+            let _ = serde_json::from_slice::<Granted>(&body).map(|granted| granted.access());
+        }
+
+        #[test]
+        fn any_members_are_read_without_panic(
+            error in "\\PC{0,20}", description in "(AADSTS|[0-9]|\\PC| Trace ID:|\r\n){0,40}",
+            code in any::<i64>(), lifetime in any::<f64>(),
+        ) {
+            let body = serde_json::json!({
+                "error": error, "error_description": description, "error_codes": [code, "7", null],
+                "access_token": description, "expires_in": lifetime,
+            }).to_string();
+            let answer = Answer { status: 400, retry_after: None, body: body.as_bytes() };
+            let shown = refusal(answer, LATE, &[]).map(|fault| fault.to_string());
+            prop_assert!(shown.is_none_or(|shown| !shown.contains(char::is_control)));
+            if let Ok(granted) = serde_json::from_str::<Granted>(&body) {
+                prop_assert!(granted.lifetime() <= crate::oauth::token::LONGEST);
+            }
+        }
+    }
+}

@@ -87,6 +87,8 @@ pub struct Fresh {
 struct Held {
     secret: Secret,
     version: u64,
+    /// As the provider said.
+    dies: Moment,
     /// No longer used from then on.
     end: Moment,
     renew: Moment,
@@ -298,21 +300,22 @@ impl Credential {
             // As a success this would make everyone who waits ask again at once, for ever.
             return Err(Fault::Stale);
         }
-        let least = now.plus(self.pace.least);
-        if let Some(left) = self.usable(now).map(|held| held.end.left(now))
-            && end.left(now) <= left + Duration::from_secs(1)
-            && let State::Active(held) = &mut self.state
+        let dies = fresh.asked.plus(lifetime);
+        if let Some(held) = self.usable(now)
+            && dies.left(now) <= held.dies.left(now) + Duration::from_secs(1)
         {
             // The provider answers from a cache of its own (managed identities do): asking again
             // at once would only bring the same.
-            held.renew = now.plus((left / 2).max(self.pace.least));
+            let renew = now.plus((held.end.left(now) / 2).max(self.pace.least));
+            self.state = State::Active(Held { renew, ..held.clone() });
             return Ok(());
         }
+        let least = now.plus(self.pace.least);
         let due = fresh.asked.plus(lifetime.saturating_sub(self.pace.lead_of(lifetime)));
         let renew = if due.monotonic > least.monotonic { due } else { least };
         self.version += 1;
         self.state =
-            State::Active(Held { secret: fresh.secret, version: self.version, end, renew });
+            State::Active(Held { secret: fresh.secret, version: self.version, dies, end, renew });
         Ok(())
     }
 }
@@ -340,3 +343,273 @@ fn pause(fault: &Fault, failures: u32, chance: u8) -> Duration {
 
 /// The longest pause after what passes by itself.
 const MOST: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn start() -> Moment {
+        Moment { monotonic: Instant::now(), wall: SystemTime::UNIX_EPOCH + HOUR * 400_000 }
+    }
+
+    fn fresh(text: &str, seconds: u64, asked: Moment) -> Result<Fresh, Fault> {
+        Ok(Fresh { secret: Secret::new(text), lifetime: Duration::from_secs(seconds), asked })
+    }
+
+    fn fault(error: &str, codes: &[u32], retry_after: Option<Duration>) -> Fault {
+        let diagnosis = crate::diagnosis::entra::classify(error, codes, 400);
+        Fault::Refused { diagnosis, text: String::new(), retry_after }
+    }
+
+    /// A credential that got this token at `at`.
+    fn holding(pace: Pace, seconds: u64, at: Moment) -> Credential {
+        let mut credential = Credential::new(pace);
+        let leave = credential.begin(at).unwrap();
+        assert!(credential.settle(leave, fresh("one", seconds, at), at, 0));
+        credential
+    }
+
+    fn ready(credential: &Credential, now: Moment) -> Option<AccessToken> {
+        match credential.demand(now) {
+            Demand::Ready(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn renewal_begins_at_the_lesser_of_ten_minutes_and_a_quarter_before_the_end() {
+        let strict = Pace { strict: true, ..Pace::default() };
+        // lifetime, pace, renewal after, usable for: seconds
+        for (lifetime, pace, renewal, usable) in [
+            (3600, Pace::default(), 3000, 3590),
+            (4800, Pace::default(), 4200, 4790),
+            (86_400, Pace::default(), 85_800, 86_390),
+            (1200, Pace::default(), 900, 1190),
+            (100, Pace::default(), 75, 90),
+            // No renewal that nobody waits for within 30 s, so no storm.
+            (20, Pace::default(), 30, 18),
+            (3600, strict, 3000, 3000),
+            (1200, strict, 600, 600),
+            (300, strict, 30, 290),
+        ] {
+            let at = start();
+            let credential = holding(pace, lifetime, at);
+            assert_eq!(credential.renewal(at), Some(Duration::from_secs(renewal)), "{lifetime}");
+            assert_eq!(credential.usable_for(at), Some(Duration::from_secs(usable)), "{lifetime}");
+            let last = at.plus(Duration::from_secs(usable) - Duration::from_millis(1));
+            assert!(ready(&credential, last).is_some());
+            assert!(matches!(credential.demand(at.plus(Duration::from_secs(usable))), Demand::Ask));
+        }
+    }
+
+    #[test]
+    fn a_lifetime_counts_from_the_question_and_a_monstrous_one_is_cut() {
+        let at = start();
+        let mut credential = Credential::new(Pace::default());
+        let leave = credential.begin(at).unwrap();
+        credential.settle(leave, fresh("one", 3600, at), at.plus(MINUTE), 0);
+        assert_eq!(credential.usable_for(at.plus(MINUTE)), Some(Duration::from_secs(3530)));
+        let credential = holding(Pace::default(), 1_000_000_000_000, at);
+        assert_eq!(credential.usable_for(at), Some(LONGEST - Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_token_that_ended_on_its_way_is_a_failure_with_a_pause() {
+        let at = start();
+        let mut credential = Credential::new(Pace::default());
+        let leave = credential.begin(at).unwrap();
+        let late = at.plus(Duration::from_secs(3));
+        credential.settle(leave, fresh("one", 2, at), late, 255);
+        assert!(matches!(credential.demand(late), Demand::Failed(Fault::Stale, _)));
+    }
+
+    #[test]
+    fn b14_only_one_request_is_under_way() {
+        let at = start();
+        let mut credential = Credential::new(Pace::default());
+        assert!(matches!(credential.demand(at), Demand::Ask));
+        let leave = credential.begin(at).unwrap();
+        assert!(credential.begin(at).is_none());
+        assert!(matches!(credential.demand(at), Demand::Wait));
+        assert_eq!(credential.renewal(at), None);
+        credential.settle(leave, fresh("one", 3600, at), at, 0);
+        assert_eq!(ready(&credential, at).unwrap().secret.expose(), "one");
+    }
+
+    #[test]
+    fn a_late_answer_of_an_abandoned_request_changes_nothing() {
+        let at = start();
+        let mut credential = Credential::new(Pace::default());
+        let late = credential.begin(at).unwrap();
+        credential.retire();
+        let leave = credential.begin(at).unwrap();
+        assert!(credential.settle(leave, fresh("new", 3600, at), at, 0));
+        assert!(!credential.settle(late, fresh("old", 3600, at), at, 0));
+        assert_eq!(ready(&credential, at).unwrap().secret.expose(), "new");
+        let late = credential.begin(at).unwrap();
+        credential.retire();
+        assert!(!credential.settle(late, Err(fault("invalid_grant", &[], None)), at, 0));
+        assert!(credential.trouble().is_none());
+    }
+
+    #[test]
+    fn b13_refuse_forces_another_one_unless_the_held_one_is_newer() {
+        let at = start();
+        let mut credential = holding(Pace::default(), 3600, at);
+        let first = ready(&credential, at).unwrap();
+        assert!(credential.refuse(first.version));
+        assert!(!credential.refuse(first.version), "refused twice by two connections");
+        assert_eq!(credential.condition(at), Condition::Refused);
+        let leave = credential.begin(at).unwrap();
+        // The very same text may come back from a provider's cache: it is another version.
+        credential.settle(leave, fresh("one", 3600, at), at, 0);
+        let second = ready(&credential, at).unwrap();
+        assert!(second.version > first.version);
+        assert!(!credential.refuse(first.version), "the held one is newer");
+        assert!(ready(&credential, at).is_some());
+    }
+
+    #[test]
+    fn b11_the_last_good_token_is_used_while_valid_when_renewals_fail() {
+        let at = start();
+        let mut credential = holding(Pace::default(), 7200, at);
+        let mut now = at.plus(Duration::from_secs(3000));
+        for error in ["server_error", "invalid_grant", "invalid_client"] {
+            let leave = credential.begin(now).unwrap();
+            credential.settle(leave, Err(fault(error, &[], None)), now, 0);
+            assert_eq!(ready(&credential, now).unwrap().secret.expose(), "one", "{error}");
+            assert_eq!(credential.condition(now), Condition::Active);
+            now = Moment { monotonic: credential.trouble().unwrap().not_before, wall: now.wall };
+        }
+        let over = at.plus(Duration::from_secs(7190));
+        assert!(matches!(credential.demand(over), Demand::Failed(..) | Demand::Ask));
+        // Refused by the upstream it is of no use even while valid.
+        let mut credential = holding(Pace::default(), 3600, at);
+        credential.refuse(1);
+        let leave = credential.begin(at).unwrap();
+        credential.settle(leave, Err(fault("server_error", &[], None)), at, 0);
+        assert!(matches!(credential.demand(at), Demand::Failed(..)));
+    }
+
+    #[test]
+    fn an_answer_no_fresher_waits_half_the_remaining_life_at_least_half_a_minute() {
+        for (held_for, wait) in [(3000, 295), (3560, 30)] {
+            let at = start();
+            let mut credential = holding(Pace::default(), 3600, at);
+            let now = at.plus(Duration::from_secs(held_for));
+            let leave = credential.begin(now).unwrap();
+            credential.settle(leave, fresh("one", 3600 - held_for, now), now, 0);
+            assert_eq!(credential.version(), 1);
+            let margin = credential.renewal(now).unwrap();
+            assert_eq!(margin, Duration::from_secs(wait), "{held_for}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_in_their_bounds() {
+        // class, failures, least, most: seconds
+        for (error, failures, least, most) in [
+            ("server_error", 1, 0.5, 1.0),
+            ("server_error", 2, 1.0, 2.0),
+            ("server_error", 5, 8.0, 16.0),
+            ("server_error", 9, 128.0, 256.0),
+            ("server_error", 10, 150.0, 300.0),
+            ("server_error", u32::MAX, 150.0, 300.0),
+            ("invalid_grant", 1, 300.0, 330.0),
+            ("invalid_grant", 2, 600.0, 660.0),
+            ("invalid_client", 3, 900.0, 900.0),
+            ("invalid_client", 1000, 900.0, 900.0),
+        ] {
+            let fault = fault(error, &[], None);
+            assert_eq!(pause(&fault, failures, 0).as_secs_f64(), least, "{error} {failures}");
+            assert_eq!(pause(&fault, failures, 255).as_secs_f64(), most, "{error} {failures}");
+        }
+    }
+
+    #[test]
+    fn b11_retry_after_and_b12_the_pause_of_a_diagnosis_are_kept() {
+        let long = Some(Duration::from_secs(1800));
+        for (fault, least) in [
+            (fault("temporarily_unavailable", &[], Some(MINUTE)), 60),
+            (fault("invalid_grant", &[50196], None), 60),
+            (fault("invalid_grant", &[50053], None), 900),
+            (fault("invalid_client", &[], long), 1800),
+            (Fault::Unclear { status: 429, what: String::new(), retry_after: long }, 1800),
+        ] {
+            for chance in [0, 255] {
+                let pause = pause(&fault, 1, chance);
+                assert!(pause >= Duration::from_secs(least), "{fault:?} {pause:?}");
+                assert!(pause <= Duration::from_secs(least + 1), "{fault:?} {pause:?}");
+            }
+        }
+        let at = start();
+        let mut credential = Credential::new(Pace::default());
+        let leave = credential.begin(at).unwrap();
+        credential.settle(leave, Err(fault("x", &[], long)), at, 0);
+        let before = at.plus(Duration::from_secs(1799));
+        assert!(credential.begin(before).is_none());
+        assert!(matches!(credential.demand(before), Demand::Failed(_, left) if !left.is_zero()));
+        assert!(credential.begin(at.plus(Duration::from_secs(1800))).is_some());
+    }
+
+    #[test]
+    fn b16_by_either_clock_an_ended_token_is_not_used_and_a_jump_asks_once() {
+        let at = start();
+        // Suspended for two hours: only the wall clock went on.
+        let suspended = Moment { monotonic: at.monotonic + MINUTE, wall: at.wall + HOUR * 2 };
+        // Set forward and back by an hour.
+        let forward = Moment { monotonic: at.monotonic + MINUTE, wall: at.wall + HOUR };
+        let back = Moment { monotonic: at.monotonic + MINUTE, wall: at.wall - HOUR };
+        for (name, jumped, usable) in
+            [("suspend", suspended, false), ("forward", forward, false), ("back", back, true)]
+        {
+            let mut credential = holding(Pace::default(), 3600, at);
+            assert_eq!(ready(&credential, jumped).is_some(), usable, "{name}");
+            if usable {
+                // The monotonic clock alone rules: not used beyond the end, not renewed at once.
+                let token = ready(&credential, jumped).unwrap();
+                assert_eq!(token.usable_until, at.monotonic + Duration::from_secs(3590));
+                assert_eq!(credential.renewal(jumped), Some(Duration::from_secs(2940)));
+                continue;
+            }
+            assert_eq!(credential.renewal(jumped), Some(Duration::ZERO), "{name}");
+            let leave = credential.begin(jumped).unwrap();
+            credential.settle(leave, fresh("two", 3600, jumped), jumped, 0);
+            // One request and all is well again: no storm.
+            assert_eq!(ready(&credential, jumped).unwrap().secret.expose(), "two");
+            assert_eq!(credential.renewal(jumped), Some(Duration::from_secs(3000)), "{name}");
+            // And back again, by somebody who noticed the mistake.
+            let mended = Moment { monotonic: jumped.monotonic + MINUTE, wall: at.wall };
+            assert!(ready(&credential, mended).is_some());
+            assert_eq!(credential.renewal(mended), Some(Duration::from_secs(2940)));
+        }
+    }
+
+    #[test]
+    fn a_change_by_a_person_ends_their_pause_but_not_the_providers() {
+        let at = start();
+        for (error, ended) in
+            [("invalid_grant", true), ("invalid_client", true), ("server_error", false)]
+        {
+            let mut credential = Credential::new(Pace::default());
+            let leave = credential.begin(at).unwrap();
+            credential.settle(leave, Err(fault(error, &[], Some(MINUTE))), at, 0);
+            assert_eq!(credential.condition(at), Condition::Failed);
+            credential.wake();
+            assert_eq!(credential.begin(at).is_some(), ended, "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_renews_what_nobody_wanted_and_failures_are_tried_again() {
+        let at = start();
+        let mut credential = Credential::new(Pace::default());
+        assert_eq!(credential.renewal(at), None);
+        let leave = credential.begin(at).unwrap();
+        credential.settle(leave, Err(fault("invalid_grant", &[], None)), at, 0);
+        assert_eq!(credential.renewal(at), Some(Duration::from_secs(300)));
+    }
+}
