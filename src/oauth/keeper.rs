@@ -8,25 +8,19 @@
 //! done in `response` and `diagnosis`.
 
 use super::provider::Provider;
-use super::request::{client_id, tenant};
-use super::response::{Fault, Granted};
-use super::token::{Condition, Credential, Demand, Fresh, Leave, Moment, Pace};
+use super::renewal::{Keeping, Refresh, now, told};
+use super::response::Fault;
+use super::token::{Condition, Demand, Pace};
 use super::vault::{KeySource, Vault, VaultError};
 use super::{AccessToken, TokenError, TokenSource};
 use crate::config::{Account, Grant};
-use crate::diagnosis::{Class, Place, fill};
-use crate::secret::Secret;
+use crate::diagnosis::Class;
 use arc_swap::ArcSwap;
-use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
-
-/// Timers stand still while the machine is suspended: look at the clocks at least this often.
-const LOOK: Duration = Duration::from_secs(60);
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Exchange's endpoint for high-volume mail; it refuses tokens with less than ten minutes to live.
 const HIGH_VOLUME: &str = "smtp-hve.office365.com";
@@ -190,14 +184,7 @@ impl Keeper {
             _ => None,
         };
         let pace = Pace { strict: is_high_volume(account) || self.pace.strict, ..self.pace };
-        Keeping {
-            account: Arc::clone(account),
-            provider: Arc::clone(&self.provider),
-            credential: Mutex::new(Credential::new(pace)),
-            refresh,
-            changed: watch::Sender::new(()),
-            tended: AtomicBool::new(false),
-        }
+        Keeping::new(account, &self.provider, refresh, pace)
     }
 }
 
@@ -236,212 +223,6 @@ impl TokenSource for Keeper {
     }
 }
 
-/// One credential and all that is needed to renew it.
-#[derive(Debug)]
-struct Keeping {
-    /// The account that gave the credential; others may share it.
-    account: Arc<Account>,
-    provider: Arc<Provider>,
-    credential: Mutex<Credential>,
-    refresh: Option<Arc<Refresh>>,
-    /// Rung whenever the credential changed.
-    changed: watch::Sender<()>,
-    tended: AtomicBool,
-}
-
-impl Keeping {
-    fn credential(&self) -> MutexGuard<'_, Credential> {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a request, unless one is under way. It runs on its own: a caller that goes away must
-    /// not take an answer with it that holds the only copy of a rotated refresh token.
-    fn ask(self: &Arc<Self>, credential: &mut Credential) {
-        let Some(leave) = credential.begin(now()) else { return };
-        let mut request = Request { keeping: Arc::clone(self), asked: now(), leave: Some(leave) };
-        tokio::spawn(async move {
-            let answer = request.keeping.fetch(&mut request.asked).await;
-            request.settle(answer);
-        });
-    }
-
-    /// Starts the renewals, once.
-    fn tend(self: &Arc<Self>) {
-        if !self.tended.swap(true, Ordering::SeqCst) {
-            tokio::spawn(renew(Arc::downgrade(self), self.changed.subscribe()));
-        }
-    }
-
-    async fn fetch(&self, asked: &mut Moment) -> Result<Granted, Fault> {
-        let Account { oauth, grant, .. } = &*self.account;
-        let Some(refresh) = &self.refresh else {
-            *asked = now();
-            return self.provider.exchange(oauth, grant, None).await;
-        };
-        // Held until the answer is stored: nobody uses a refresh token twice at once.
-        let mut current = refresh.current.lock().await;
-        if current.unsaved {
-            refresh.save(&mut current).await?;
-        }
-        *asked = now();
-        let granted = self.provider.exchange(oauth, grant, Some(&current.token)).await?;
-        // None came back: the old one stays good (Google's way).
-        if let Some(next) = granted.refresh().filter(|next| *next != current.token) {
-            current.token = next;
-            current.unsaved = true;
-            refresh.save(&mut current).await?;
-        }
-        Ok(granted)
-    }
-}
-
-/// A refresh token that changes.
-#[derive(Debug)]
-struct Refresh {
-    account: String,
-    seed: Secret,
-    vault: Arc<Vault>,
-    /// The configuration has another seed by now: what still comes back is history.
-    superseded: AtomicBool,
-    current: tokio::sync::Mutex<Current>,
-}
-
-#[derive(Debug)]
-struct Current {
-    token: Secret,
-    /// It came back but could not be stored: the one on the disk may be void.
-    unsaved: bool,
-}
-
-impl Refresh {
-    fn new(account: &str, seed: &Secret, vault: &Arc<Vault>) -> Self {
-        let current = Current { token: vault.current(account, seed), unsaved: false };
-        Self {
-            account: account.to_owned(),
-            seed: seed.clone(),
-            vault: Arc::clone(vault),
-            superseded: AtomicBool::new(false),
-            current: tokio::sync::Mutex::new(current),
-        }
-    }
-
-    async fn save(self: &Arc<Self>, current: &mut Current) -> Result<(), Fault> {
-        let own = Arc::clone(self);
-        let token = current.token.clone();
-        let store = move || {
-            let still = || !own.superseded.load(Ordering::SeqCst);
-            own.vault.store(&own.account, &own.seed, &token, still)
-        };
-        let stored = tokio::task::spawn_blocking(store).await.map_err(|_| Fault::GivenUp)?;
-        stored.map_err(|error| Fault::Store(error.to_string()))?;
-        current.unsaved = false;
-        Ok(())
-    }
-}
-
-/// A request under way. However it ends, even in a panic, its leave is given back.
-struct Request {
-    keeping: Arc<Keeping>,
-    asked: Moment,
-    leave: Option<Leave>,
-}
-
-impl Request {
-    fn settle(&mut self, answer: Result<Granted, Fault>) {
-        let Some(leave) = self.leave.take() else { return };
-        let asked = self.asked;
-        let answer = answer.and_then(|granted| match granted.access() {
-            Some(secret) => Ok(Fresh { secret, lifetime: granted.lifetime(), asked }),
-            None => Err(Fault::Unclear {
-                status: 200,
-                what: "a token that is empty or contains what no token may".to_owned(),
-                retry_after: None,
-            }),
-        });
-        let now = now();
-        let mut credential = self.keeping.credential();
-        let counted = credential.settle(leave, answer, now, chance());
-        if counted {
-            tell(&self.keeping.account, &credential, now);
-        }
-        drop(credential);
-        self.keeping.changed.send_replace(());
-    }
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        self.settle(Err(Fault::GivenUp));
-    }
-}
-
-/// Renews ahead of the end and tries again after pauses, as long as the credential is kept.
-async fn renew(keeping: Weak<Keeping>, mut changed: watch::Receiver<()>) {
-    loop {
-        changed.borrow_and_update();
-        let due = {
-            let Some(keeping) = keeping.upgrade() else { return };
-            let mut credential = keeping.credential();
-            let due = credential.renewal(now());
-            if due.is_some_and(|wait| wait.is_zero()) {
-                keeping.ask(&mut credential);
-                None
-            } else {
-                due
-            }
-        };
-        let rung = async { changed.changed().await.is_ok() };
-        let goes_on = match due {
-            None => rung.await,
-            Some(wait) => tokio::select! {
-                goes_on = rung => goes_on,
-                () = tokio::time::sleep(wait.min(LOOK)) => true,
-            },
-        };
-        if !goes_on {
-            return;
-        }
-    }
-}
-
-fn tell(account: &Account, credential: &Credential, now: Moment) {
-    let account_name = account.name.as_str();
-    let usable = credential.usable_for(now).unwrap_or_default().as_secs();
-    let Some(trouble) = credential.trouble() else {
-        let what = if credential.version() <= 1 { "token obtained" } else { "token renewed" };
-        tracing::info!(account = account_name, expires_in_s = usable, "{what}");
-        return;
-    };
-    let wait = trouble.not_before.saturating_duration_since(now.monotonic);
-    let told = told(&trouble.fault, account, Some(wait));
-    tracing::warn!(
-        account = account_name,
-        class = told.class.as_str(),
-        remedy = told.remedy.as_deref().unwrap_or_default(),
-        failures = trouble.failures,
-        next_try_s = wait.as_secs(),
-        old_token_usable_s = usable,
-        "no new token: {}",
-        told.message
-    );
-}
-
-fn told(fault: &Fault, account: &Account, retry_after: Option<Duration>) -> TokenError {
-    let mailbox = account.mailbox.to_string();
-    let place = Place {
-        account: &account.name,
-        client_id: client_id(&account.grant),
-        tenant: tenant(&account.oauth),
-        mailbox: &mailbox,
-    };
-    TokenError {
-        class: fault.class(),
-        message: fault.to_string(),
-        remedy: fault.remedy().map(|remedy| fill(remedy, &place)),
-        retry_after,
-    }
-}
-
 fn unknown(account: &str) -> TokenError {
     TokenError {
         class: Class::Administrator,
@@ -463,14 +244,409 @@ fn is_high_volume(account: &Account) -> bool {
     account.upstream.host.eq_ignore_ascii_case(HIGH_VOLUME)
 }
 
-fn now() -> Moment {
-    Moment { monotonic: Instant::now(), wall: SystemTime::now() }
-}
+#[cfg(test)]
+mod tests {
+    use super::super::stand_in::{Reply, StandIn, app_only, delegated};
+    use super::*;
+    use crate::secret::Secret;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Poll;
 
-fn chance() -> u8 {
-    let mut octet = [0];
-    match SystemRandom::new().fill(&mut octet) {
-        Ok(()) => octet[0],
-        Err(_) => 255,
+    struct House {
+        idp: StandIn,
+        directory: tempfile::TempDir,
+    }
+
+    impl House {
+        async fn build() -> Self {
+            Self { idp: StandIn::start().await, directory: tempfile::tempdir().unwrap() }
+        }
+
+        fn keeper(&self, accounts: impl IntoIterator<Item = Account>) -> Arc<Keeper> {
+            let pace = Pace { least: Duration::ZERO, ..Pace::default() };
+            let key = KeySource::find(self.directory.path(), |_| None);
+            let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
+            Arc::new(Keeper::with(&accounts, self.directory.path(), key, pace).unwrap())
+        }
+
+        fn app_only(&self) -> Arc<Keeper> {
+            self.keeper([app_only("erp", &self.idp.url)])
+        }
+
+        fn delegated(&self, seed: &str) -> Arc<Keeper> {
+            self.keeper([delegated("erp", &self.idp.url, seed)])
+        }
+    }
+
+    async fn token(keeper: &Keeper) -> String {
+        keeper.access_token("erp").await.unwrap().secret.expose().to_owned()
+    }
+
+    /// Asks for a renewal that nobody waits for, and waits until it has ended.
+    async fn renew_now(keeper: &Keeper) {
+        let keeping = keeper.accounts.load()["erp"].keeping.clone();
+        let mut changed = keeping.changed.subscribe();
+        keeping.ask(&mut keeping.credential());
+        changed.changed().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn b14_two_hundred_waiters_make_exactly_one_request() {
+        let house = House::build().await;
+        house.idp.close();
+        let keeper = house.app_only();
+        let started = Arc::new(tokio::sync::Semaphore::new(0));
+        let mut waiters = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (keeper, started) = (Arc::clone(&keeper), Arc::clone(&started));
+            waiters.spawn(async move {
+                let mut wanted = pin!(keeper.access_token("erp"));
+                let first = std::future::poll_fn(|cx| Poll::Ready(wanted.as_mut().poll(cx))).await;
+                assert!(first.is_pending());
+                started.add_permits(1);
+                wanted.await.unwrap()
+            });
+        }
+        let _all = started.acquire_many(200).await.unwrap();
+        house.idp.open();
+        while let Some(token) = waiters.join_next().await {
+            let token = token.unwrap();
+            assert_eq!((token.secret.expose(), token.version), ("token-1", 1));
+        }
+        assert_eq!(token(&keeper).await, "token-1");
+        assert_eq!(house.idp.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn b14_a_waiter_that_goes_away_takes_no_answer_with_it() {
+        let house = House::build().await;
+        house.idp.close();
+        let keeper = house.app_only();
+        tokio::select! {
+            biased;
+            _ = keeper.access_token("erp") => panic!("nothing was answered"),
+            () = house.idp.arrived(1) => {}
+        }
+        house.idp.open();
+        assert_eq!(token(&keeper).await, "token-1");
+        assert_eq!(house.idp.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn b14_accounts_of_one_application_share_its_token() {
+        let house = House::build().await;
+        let url = &house.idp.url;
+        let keeper = house.keeper([app_only("erp", url), app_only("crm", url)]);
+        let one = keeper.access_token("erp").await.unwrap();
+        let other = keeper.access_token("crm").await.unwrap();
+        assert_eq!(one.secret, other.secret);
+        assert_eq!(house.idp.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn b11_what_the_endpoint_does_wrong_is_transient_and_asked_once() {
+        let big = Reply::json(200, &"x".repeat(1_100_000));
+        let gone = Reply::json(400, r#"{"error":"temporarily_unavailable"}"#);
+        for (name, reply, words, wait) in [
+            ("503", Reply::html(503), "HTML page", 0),
+            ("500", Reply::json(500, ""), "an empty body", 0),
+            ("429", Reply::json(429, "").with("retry-after", "70"), "429", 69),
+            (
+                "429 JSON",
+                Reply::refused(429, "x", 90055).with("retry-after", "70"),
+                "AADSTS90055",
+                69,
+            ),
+            ("HTML 200", Reply::html(200), "not a token answer", 0),
+            ("garbage", Reply::json(200, "{\"access_token\":"), "not a token answer", 0),
+            ("{}", Reply::json(200, "{}"), "not a token answer", 0),
+            ("big", big, "more than 1 MB", 0),
+            ("named", gone, "in trouble", 0),
+            ("loop", Reply::refused(400, "invalid_grant", 50196), "too many equal requests", 59),
+        ] {
+            let house = House::build().await;
+            house.idp.will([reply]);
+            let keeper = house.app_only();
+            let error = keeper.access_token("erp").await.unwrap_err();
+            assert_eq!(error.class, Class::Transient, "{name}");
+            assert!(error.message.contains(words), "{name}: {}", error.message);
+            assert!(error.remedy.is_some(), "{name}");
+            assert!(error.retry_after.unwrap() >= Duration::from_secs(wait), "{name}");
+            let again = keeper.access_token("erp").await;
+            // Where the pause is half a second the renewal may have mended it by now.
+            if wait > 0 {
+                assert!(again.is_err(), "{name}");
+                assert_eq!(house.idp.count(), 1, "{name}");
+            }
+            assert!(!format!("{error:?}{error}").contains("planted"), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn b11_a_redirect_is_not_followed() {
+        let house = House::build().await;
+        let elsewhere = StandIn::start().await;
+        house.idp.will(
+            [302, 307, 308]
+                .map(|status| Reply::json(status, "").with("location", elsewhere.url.as_str())),
+        );
+        for _ in 0..3 {
+            let keeper = house.app_only();
+            let error = keeper.access_token("erp").await.unwrap_err();
+            assert_eq!(error.class, Class::Transient);
+            assert!(error.message.contains("redirect"), "{}", error.message);
+        }
+        assert_eq!(elsewhere.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn b11_silence_and_a_closed_door_are_transient() {
+        let house = House::build().await;
+        house.idp.close();
+        let mut slow = app_only("erp", &house.idp.url);
+        slow.oauth.timeout = Duration::from_millis(50);
+        let error = house.keeper([slow]).access_token("erp").await.unwrap_err();
+        assert_eq!(error.class, Class::Transient);
+        assert!(error.message.contains("no answer within 0.05 s"), "{}", error.message);
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
+        drop(listener);
+        let error = house.keeper([app_only("erp", &url)]).access_token("erp").await.unwrap_err();
+        assert_eq!(error.class, Class::Transient);
+        assert!(error.message.to_lowercase().contains("refused"), "{}", error.message);
+    }
+
+    #[tokio::test]
+    async fn b11_the_last_good_token_is_used_while_a_renewal_fails() {
+        let house = House::build().await;
+        let keeper = house.app_only();
+        assert_eq!(token(&keeper).await, "token-1");
+        house.idp.will([Reply::refused(401, "invalid_client", 7000222)]);
+        renew_now(&keeper).await;
+        assert_eq!(house.idp.count(), 2);
+        assert_eq!(token(&keeper).await, "token-1");
+        let status = keeper.status();
+        assert_eq!(status[0].condition, Condition::Active);
+        assert_eq!(status[0].failures, 1);
+        let error = status[0].last_error.as_ref().unwrap();
+        assert_eq!(error.class, Class::Administrator);
+        assert!(error.remedy.as_ref().unwrap().contains("> client-id > Certificates & secrets"));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_ahead_of_its_end_without_anybody_asking() {
+        let house = House::build().await;
+        house.idp.will([Reply::token("short", None, 1)]);
+        let keeper = house.app_only();
+        keeper.start();
+        let keeping = keeper.accounts.load()["erp"].keeping.clone();
+        let mut changed = keeping.changed.subscribe();
+        while keeping.credential().version() < 2 {
+            changed.changed().await.unwrap();
+        }
+        assert_eq!(token(&keeper).await, "token-2");
+        assert_eq!(house.idp.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn b12_invalid_grant_pauses_one_account_and_keeps_the_refresh_token() {
+        let house = House::build().await;
+        let url = &house.idp.url;
+        let keeper = house.delegated("seed");
+        house.idp.will([Reply::token("a", Some("rotated"), 3600)]);
+        assert_eq!(token(&keeper).await, "a");
+        drop(keeper);
+
+        house.idp.will([Reply::refused(400, "invalid_grant", 50173)]);
+        let accounts = [delegated("erp", url, "seed"), app_only("crm", url)];
+        let keeper = house.keeper(accounts.clone());
+        let error = keeper.access_token("erp").await.unwrap_err();
+        assert_eq!(error.class, Class::SignIn);
+        assert!(error.message.starts_with("invalid_grant AADSTS50173: "), "{}", error.message);
+        assert!(error.remedy.unwrap().contains("sign in again as erp@contoso.com"));
+        assert!(error.retry_after.unwrap() > Duration::from_secs(290));
+        assert!(keeper.access_token("erp").await.is_err());
+        assert_eq!(house.idp.count(), 2, "no hammering");
+        assert!(keeper.access_token("crm").await.is_ok(), "the other account goes on");
+        assert_eq!(keeper.status()[1].condition, Condition::Failed);
+
+        // A reload wakes it, with the refresh token that was there before.
+        keeper.replace(&accounts.map(Arc::new)).unwrap();
+        assert_eq!(token(&keeper).await, "token-4");
+        assert_eq!(house.idp.field(2, "refresh_token"), "rotated");
+        assert_eq!(house.idp.field(4, "refresh_token"), "rotated");
+    }
+
+    #[tokio::test]
+    async fn b13_a_refused_token_is_replaced_by_one_request() {
+        let house = House::build().await;
+        let keeper = house.app_only();
+        let first = keeper.access_token("erp").await.unwrap();
+        keeper.refuse("erp", &first);
+        keeper.refuse("erp", &first);
+        assert_eq!(keeper.status()[0].condition, Condition::Refused);
+        let second = keeper.access_token("erp").await.unwrap();
+        assert_eq!(second.secret.expose(), "token-2");
+        keeper.refuse("erp", &first);
+        assert_eq!(token(&keeper).await, "token-2");
+        assert_eq!(house.idp.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn b15_a_rotated_refresh_token_is_on_the_disk_before_its_token_is_used() {
+        let house = House::build().await;
+        let tokens = house.directory.path().join("tokens");
+        let keeper = house.delegated("seed");
+        house.idp.will([Reply::token("a", Some("rotated"), 3600)]);
+        // The disk takes nothing: rename onto a directory fails.
+        std::fs::create_dir(&tokens).unwrap();
+        let error = keeper.access_token("erp").await.unwrap_err();
+        assert!(error.message.contains("cannot be stored"), "{}", error.message);
+        assert_eq!(error.class, Class::Transient);
+        // It does again: the one that came back is used, not the spent one.
+        std::fs::remove_dir(&tokens).unwrap();
+        house.idp.arrived(2).await;
+        assert_eq!(token(&keeper).await, "token-2");
+        assert_eq!(house.idp.field(1, "refresh_token"), "seed");
+        assert_eq!(house.idp.field(2, "refresh_token"), "rotated");
+        drop(keeper);
+        let keeper = house.delegated("seed");
+        assert_eq!(token(&keeper).await, "token-3");
+        assert_eq!(house.idp.field(3, "refresh_token"), "rotated");
+    }
+
+    #[tokio::test]
+    async fn b15_stored_when_the_waiter_gets_its_token_and_kept_when_none_comes_back() {
+        let house = House::build().await;
+        let keeper = house.delegated("seed");
+        house.idp.will([Reply::token("a", Some("rotated"), 3600)]);
+        assert_eq!(token(&keeper).await, "a");
+        // As after a crash at this very moment: another keeper on what the disk holds now.
+        let other = house.delegated("seed");
+        assert_eq!(token(&other).await, "token-2");
+        assert_eq!(house.idp.field(2, "refresh_token"), "rotated");
+        // token-2 came without a refresh token.
+        renew_now(&other).await;
+        assert_eq!(house.idp.field(3, "refresh_token"), "rotated");
+    }
+
+    #[tokio::test]
+    async fn b15_a_changed_seed_goes_before_what_was_stored_and_late_answers_do_not_come_back() {
+        let house = House::build().await;
+        let url = &house.idp.url;
+        let keeper = house.delegated("seed");
+        house.idp.will([Reply::token("a", Some("rotated"), 3600)]);
+        assert_eq!(token(&keeper).await, "a");
+        // A renewal is under way while somebody signs in again and reloads.
+        house.idp.close();
+        house.idp.will([Reply::token("late", Some("late-rotated"), 3600)]);
+        let old = keeper.accounts.load()["erp"].keeping.clone();
+        old.ask(&mut old.credential());
+        house.idp.arrived(2).await;
+        keeper.replace(&[Arc::new(delegated("erp", url, "new-seed"))]).unwrap();
+        house.idp.will([Reply::token("b", Some("new-rotated"), 3600)]);
+        let mut changed = old.changed.subscribe();
+        let waiter = tokio::spawn({
+            let keeper = Arc::clone(&keeper);
+            async move { token(&keeper).await }
+        });
+        house.idp.arrived(3).await;
+        house.idp.open();
+        assert_eq!(waiter.await.unwrap(), "b");
+        changed.changed().await.unwrap();
+        assert_eq!(house.idp.field(3, "refresh_token"), "new-seed");
+        assert_eq!(token(&keeper).await, "b");
+        let keeper = house.delegated("new-seed");
+        assert_eq!(token(&keeper).await, "token-4");
+        assert_eq!(house.idp.field(4, "refresh_token"), "new-rotated");
+    }
+
+    #[tokio::test]
+    async fn a_reload_keeps_tokens_of_what_is_unchanged_and_asks_anew_for_the_rest() {
+        let house = House::build().await;
+        let url = &house.idp.url;
+        let keeper = house.app_only();
+        assert_eq!(token(&keeper).await, "token-1");
+        let mut moved = app_only("erp", url);
+        moved.upstream.port = 465;
+        keeper.replace(&[Arc::new(moved)]).unwrap();
+        assert_eq!(token(&keeper).await, "token-1");
+
+        house.idp.close();
+        let waiter = tokio::spawn({
+            let keeper = Arc::clone(&keeper);
+            let first = keeper.access_token("erp").await.unwrap();
+            keeper.refuse("erp", &first);
+            async move { token(&keeper).await }
+        });
+        house.idp.arrived(2).await;
+        let mut changed = app_only("erp", url);
+        changed.grant = Grant::ClientCredentials {
+            client_id: "client-id".to_owned(),
+            client_secret: Secret::new("new"),
+        };
+        keeper.replace(&[Arc::new(changed)]).unwrap();
+        // Whoever waited for the old credential's token gets the new one's.
+        house.idp.arrived(3).await;
+        house.idp.open();
+        assert_eq!(waiter.await.unwrap(), "token-3");
+        assert_eq!(house.idp.field(3, "client_secret"), "new");
+
+        keeper.replace(&[]).unwrap();
+        let error = keeper.access_token("erp").await.unwrap_err();
+        assert_eq!(error.class, Class::Administrator);
+        assert!(error.message.contains("no account \"erp\""));
+    }
+
+    #[tokio::test]
+    async fn app_only_accounts_leave_nothing_on_the_disk() {
+        let house = House::build().await;
+        token(&house.app_only()).await;
+        assert_eq!(std::fs::read_dir(house.directory.path()).unwrap().count(), 0);
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The runtime of `tokio::test` is this thread: what its tasks log is caught too.
+    #[tokio::test]
+    async fn nothing_secret_is_logged_at_trace() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let house = House::build().await;
+        house.idp.will([
+            Reply::token("planted-access", Some("planted-refresh"), 3600),
+            Reply::json(400, r#"{"error":"invalid_grant","error_description":"planted-refresh"}"#),
+        ]);
+        let keeper = house.delegated("planted-seed");
+        let first = keeper.access_token("erp").await.unwrap();
+        keeper.refuse("erp", &first);
+        let error = keeper.access_token("erp").await.unwrap_err();
+        let status = format!("{error:?} {:?} {keeper:?} {first:?}", keeper.status());
+        tracing::info!("{status}");
+        tracing::info!("found-me");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        for words in ["token obtained", "upstream refused", "no new token", "sign-in", "found-me"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("planted"), "{text}");
     }
 }

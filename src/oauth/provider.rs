@@ -211,3 +211,96 @@ fn chain(error: &dyn Error) -> String {
     }
     response::plain(&text, &[])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stand_in::app_only;
+    use super::*;
+    use crate::diagnosis::Class;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A TLS server with a certificate of its own for `localhost`; the certificate in PEM.
+    async fn tls_stand_in() -> (url::Url, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let crypto = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(crypto)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = Vec::new();
+                while !request.windows(10).any(|octets| octets == b"grant_type") {
+                    if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                        break;
+                    }
+                }
+                let body = r#"{"access_token":"over-tls"}"#;
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        (format!("https://localhost:{port}/token").parse().unwrap(), made.cert.pem())
+    }
+
+    #[tokio::test]
+    async fn t15_certificates_are_verified_and_ca_file_adds_to_the_systems() {
+        let (url, pem) = tls_stand_in().await;
+        let directory = tempfile::tempdir().unwrap();
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, pem).unwrap();
+        let mut account = app_only("erp", &url);
+        let provider = Provider::default();
+        let fault = provider.exchange(&account.oauth, &account.grant, None).await.unwrap_err();
+        assert_eq!(fault.class(), Class::Transient);
+        assert!(fault.to_string().contains("certificate"), "{fault}");
+        account.oauth.ca_file = Some(ca_file);
+        let granted = provider.exchange(&account.oauth, &account.grant, None).await.unwrap();
+        assert_eq!(granted.access().unwrap().expose(), "over-tls");
+    }
+
+    #[tokio::test]
+    async fn a_ca_file_that_is_none_is_the_operators_to_mend() {
+        let directory = tempfile::tempdir().unwrap();
+        let empty = directory.path().join("empty.pem");
+        std::fs::write(&empty, "nothing\n").unwrap();
+        for path in [empty, directory.path().join("missing.pem")] {
+            let mut account = app_only("erp", &"https://localhost:1/token".parse().unwrap());
+            account.oauth.ca_file = Some(path.clone());
+            let provider = Provider::default();
+            let fault = provider.exchange(&account.oauth, &account.grant, None).await.unwrap_err();
+            assert_eq!(fault.class(), Class::Administrator);
+            assert!(fault.to_string().contains(path.to_str().unwrap()), "{fault}");
+            assert!(fault.remedy().unwrap().contains("ca_file"));
+        }
+    }
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        for (url, allowed) in [
+            ("http://127.0.0.1:8080/token", true),
+            ("http://127.9.9.9/token", true),
+            ("http://[::1]/token", true),
+            ("http://localhost/token", true),
+            ("http://login.microsoftonline.com/token", false),
+            ("http://10.0.0.1/token", false),
+            ("http://localhost.example.com/token", false),
+            ("ftp://example.com/token", false),
+            ("https://login.microsoftonline.com/token", true),
+        ] {
+            let account = app_only("erp", &url.parse().unwrap());
+            assert_eq!(way(&account.oauth).is_ok(), allowed, "{url}");
+        }
+    }
+}
