@@ -75,7 +75,7 @@ impl Drop for Draft {
 ///
 /// # Errors
 /// What the file system says; the old file stands then, unless only the directory failed to sync.
-pub fn write(target: &Path, octets: &[u8]) -> io::Result<()> {
+pub fn replace(target: &Path, octets: &[u8]) -> io::Result<()> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let path = target.with_file_name(name);
@@ -131,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn write_replaces_as_a_whole_and_leaves_nothing_else() {
+    fn replace_works_as_a_whole_and_leaves_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("token");
         fs::write(dir.path().join(format!("token.{}.new", std::process::id())), "stale").unwrap();
         for text in ["old", "new and longer", ""] {
-            write(&target, text.as_bytes()).unwrap();
+            replace(&target, text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&target).unwrap(), text);
         }
         assert_eq!(names(dir.path()), ["token"]);
