@@ -321,3 +321,19 @@ fn log(section: Section<'_>) -> Log {
     section.finish(&[]);
     Log { format, level }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dump() {
+        for text in std::fs::read_to_string("/tmp/wt/cfgmistakes.txt").unwrap().split("=====\n") {
+            println!("--- {}", text.lines().last().unwrap_or(""));
+            match Config::from_text("submitd.toml", text, &[]) {
+                Err(p) => println!("{}", p.render(false)),
+                Ok(c) => println!("OK {:?}\n{}", c.warnings, c.show(false)),
+            }
+        }
+    }
+}

@@ -48,7 +48,7 @@ pub(super) fn overlay(table: &mut Table, variables: &[(String, String)], found: 
             continue;
         }
         let path: Vec<&str> = key.split('.').collect();
-        let variable = format!("SUBMITD_{}", path.join("__").to_uppercase());
+        let variable = format!("SUBMITD_{}", path.join("__").to_uppercase().escape_debug());
         if path.iter().any(|level| level.is_empty()) {
             let remedy = "part levels by exactly two underscores: SUBMITD_QUEUE__EXPIRE";
             found.push(misfit(&variable, "names no key".into(), remedy));

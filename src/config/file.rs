@@ -13,7 +13,8 @@ pub(super) fn parse(text: &str, found: &mut Vec<Found>) -> Table {
     for error in errors {
         found.push(Found {
             origin: Origin::File(error.span().unwrap_or(0..0)),
-            is_secret: true,
+            // the place of a duplicate is its key; any other place may be inside a value
+            is_secret: error.message() != "duplicate key",
             key: "syntax".to_owned(),
             what: one_line(error.message()),
             remedy: "see https://toml.io for how TOML is written".to_owned(),

@@ -76,7 +76,8 @@ fn network(node: &Node) -> Result<Network, Wrong> {
     }
     let network = Network { address: masked(address, prefix), prefix };
     if network.address != address {
-        return Err(wrong(format!("host bits are set: write \"{network}\" or \"{address}\"")));
+        let remedy = format!("write \"{network}\" or \"{address}\"");
+        return Err(Wrong::new(format!("{text:?} has bits behind its prefix"), remedy));
     }
     Ok(network)
 }

@@ -101,7 +101,7 @@ impl Problem {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let snippet = Snippet::source(excerpt.text.as_str())
             .line_start(*line)
-            .annotation(AnnotationKind::Primary.span(excerpt.marked.clone()).label(&*self.remedy));
+            .annotation(AnnotationKind::Primary.span(excerpt.marked.clone()));
         let report = [Group::with_level(Level::ERROR).element(snippet)];
         format!("{self}\n{}", renderer.render(&report))
     }

@@ -34,18 +34,7 @@ pub(super) fn read(
 
 fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
     let shown = path.display();
-    let unread = |error: std::io::Error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                "write the secret into that file, with mode 600".to_owned()
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                format!("let the user submitd runs as own it: chown submitd {shown}")
-            }
-            _ => "name a file that can be read".to_owned(),
-        };
-        Wrong::new(format!("{shown} cannot be read ({})", error.kind()), remedy)
-    };
+    let unread = |error: std::io::Error| unread(path, &error);
     let file = std::fs::File::open(path).map_err(unread)?;
     let about = file.metadata().map_err(unread)?;
     if about.is_dir() {
@@ -79,6 +68,27 @@ fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
         return Err(Wrong::new(what, "write the secret alone, on one line"));
     }
     Ok(Secret::new(text))
+}
+
+/// People paste the secret itself where its file's name belongs, so a name that leads nowhere is not
+/// repeated.
+fn unread(path: &Path, error: &std::io::Error) -> Wrong {
+    use std::io::ErrorKind;
+    let directory = path.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::PermissionDenied => Wrong::new(
+            format!("{} may not be read by us", path.display()),
+            format!("let the user submitd runs as own it: chown submitd {}", path.display()),
+        ),
+        ErrorKind::NotFound => Wrong::new(
+            format!(
+                "names a file that does not exist in {:?}",
+                if directory.is_empty() { "." } else { &directory }
+            ),
+            "write the secret into that file, with mode 600",
+        ),
+        kind => Wrong::new(format!("names a file that cannot be read ({kind})"), "name another"),
+    }
 }
 
 #[cfg(test)]

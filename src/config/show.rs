@@ -97,7 +97,7 @@ pub(super) fn judge_strangers(walk: &Walk) {
         Found {
             origin: stranger.place,
             is_secret: false,
-            key: format!("{}{}", stranger.label, stranger.key),
+            key: format!("{}{}", stranger.label, stranger.key.escape_debug()),
             what: "there is no such key".to_owned(),
             remedy,
         }
@@ -134,6 +134,9 @@ fn remedy(stranger: &Stranger, known: &[String]) -> String {
         && strsim::osa_distance(&written, near) <= 1.max(written.len() / 3)
     {
         return format!("did you mean {}?", spelt(near));
+    }
+    if tables.contains(&written.as_str()) {
+        return format!("it is a table of its own: [{written}] or [[{written}]]");
     }
     let elsewhere = known.iter().find_map(|key| match key.rsplit_once('.') {
         Some((path, key)) if key == written => Some(path),

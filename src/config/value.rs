@@ -35,7 +35,11 @@ pub(super) trait Written: Sized {
 }
 
 fn expected(what: &str, node: &Node) -> Wrong {
-    Wrong::new(format!("expected {what}, found {}", node.kind()), format!("write {what}"))
+    let remedy = match node.value {
+        Value::Text(_) => format!("write {what}, without quotes"),
+        _ => format!("write {what}"),
+    };
+    Wrong::new(format!("expected {what}, found {}", node.kind()), remedy)
 }
 
 /// Text, not empty, on one line.
@@ -52,7 +56,10 @@ pub(super) fn text(node: &Node) -> Result<&str, Wrong> {
             Err(Wrong::new("is not UTF-8 text", "write the variable in UTF-8"))
         }
         Value::Text(text) => Ok(text),
-        _ => Err(expected("text in quotes", node)),
+        _ => {
+            let what = format!("expected text, found {}", node.kind());
+            Err(Wrong::new(what, "write it in quotes"))
+        }
     }
 }
 
