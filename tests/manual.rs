@@ -114,7 +114,8 @@ client_id = "0f8fad5b-d9cb-469f-a165-70867728950e"
 client_secret_file = "erp.secret"
 "#;
     let normal = |text: &str| {
-        let mut parts: Vec<String> = text.split("\n\n").map(|part| part.trim().to_owned()).collect();
+        let mut parts: Vec<String> =
+            text.split("\n\n").map(|part| part.trim().to_owned()).collect();
         parts.sort();
         parts
     };

@@ -4,7 +4,7 @@
 //! chosen by name (`SUBMITD_ACCOUNT__ERP__CLIENT_ID`), listeners by number (`SUBMITD_LISTENER__0__ADDRESS`).
 //! It promises that the environment wins over the file and that no value is guessed: `007` stays text.
 
-use super::section::Found;
+use super::section::{Found, Seen};
 use super::tree::{Node, Origin, Table, Value};
 use config::{Environment, Source, ValueKind};
 
@@ -72,7 +72,7 @@ fn is_kubernetes(key: &str) -> bool {
 fn misfit(variable: &str, what: String, remedy: &str) -> Found {
     Found {
         origin: Origin::Environment(variable.to_owned()),
-        is_secret: true,
+        seen: Seen::Nothing,
         key: "environment".to_owned(),
         what,
         remedy: remedy.to_owned(),
@@ -193,16 +193,16 @@ fn numbered<'t>(
     found: &mut Vec<Found>,
 ) -> Option<&'t mut Table> {
     let trunk = variable.split("__").take(2).collect::<Vec<_>>().join("__");
-    let items = items(table, "listener", &trunk)?;
-    let index = match number.parse::<usize>() {
-        Ok(index) if index <= items.len() => index,
-        _ => {
-            let remedy =
-                format!("number listeners from 0 without gaps; {} comes next", items.len());
-            found.push(misfit(variable, format!("{number:?} is no listener"), &remedy));
-            return None;
-        }
+    let next = match table.entry("listener").map(|entry| &entry.node.value) {
+        Some(Value::List(items)) => items.len(),
+        _ => 0,
     };
+    let Some(index) = number.parse().ok().filter(|index| *index <= next) else {
+        let remedy = format!("number listeners from 0 without gaps; {next} comes next");
+        found.push(misfit(variable, format!("{number:?} is no listener"), &remedy));
+        return None;
+    };
+    let items = items(table, "listener", &trunk)?;
     if index == items.len() {
         let origin = Origin::Environment(trunk);
         items.push(Node { value: Value::Table(Table::default()), origin });

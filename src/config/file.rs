@@ -3,7 +3,7 @@
 //! It promises to report every fault of the syntax, not only the first, and to go on with what could
 //! be read. It knows no key by name and reads no file.
 
-use super::section::Found;
+use super::section::{Found, Seen};
 use super::tree::{Entry, Node, Origin, Table, Value};
 use toml::de::{DeTable, DeValue};
 
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str, found: &mut Vec<Found>) -> Table {
         found.push(Found {
             origin: Origin::File(error.span().unwrap_or(0..0)),
             // the place of a duplicate is its key; any other place may be inside a value
-            is_secret: error.message() != "duplicate key",
+            seen: if error.message() == "duplicate key" { Seen::Place } else { Seen::Nothing },
             key: "syntax".to_owned(),
             what: one_line(error.message()),
             remedy: "see https://toml.io for how TOML is written".to_owned(),

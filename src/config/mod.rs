@@ -72,7 +72,9 @@ impl Config {
         let name = path_or_usual.display().to_string();
         let text = match surroundings::read_file(path_or_usual) {
             Ok(text) => text,
-            Err(surroundings::Unread::Absent) if path.is_none() => String::new().into(),
+            Err(surroundings::Unread::Absent) if path.is_none() => {
+                return Self::from_text(&name, "", &variables).map_err(Problems::of_no_file);
+            }
             Err(why) => return Err(Problems(vec![why.problem(&name)])),
         };
         let mut config = Self::from_text(&name, &text, &variables)?;

@@ -5,7 +5,7 @@
 //! with a caret. It must not show a secret: of a line it shows the place itself and the key before it,
 //! and where the place may hold a secret, nothing but the key.
 
-use super::section::Found;
+use super::section::{Found, Seen, may_hold_secret};
 use super::tree::Origin;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
@@ -108,6 +108,16 @@ impl Problem {
 }
 
 impl Problems {
+    /// Where there is no file, no line of it can be named.
+    pub(super) fn of_no_file(mut self) -> Self {
+        for problem in &mut self.0 {
+            if let Place::Line { file, .. } = &problem.place {
+                problem.place = Place::File(format!("{file} (does not exist)"));
+            }
+        }
+        self
+    }
+
     /// Every problem as [`Problem::render`] shows it.
     pub fn render(&self, colour: bool) -> String {
         self.0.iter().map(|problem| problem.render(colour)).collect::<Vec<_>>().join("\n")
@@ -120,8 +130,15 @@ pub(super) fn located(file: &str, text: &str, mut found: Vec<Found>) -> Vec<Prob
         Origin::File(span) => (0, span.start, String::new()),
         Origin::Environment(variable) => (1, 0, variable.clone()),
     });
+    // what the parser put in place of a value it could not read is no second mistake
+    found.dedup_by(|next, last| match (&next.origin, &last.origin) {
+        (Origin::File(next), Origin::File(unread)) => {
+            last.seen == Seen::Nothing && next.start == unread.start
+        }
+        _ => false,
+    });
     let place = |found: &Found| match &found.origin {
-        Origin::File(span) => place(file, text, span.clone(), found.is_secret),
+        Origin::File(span) => place(file, text, span.clone(), found.seen),
         Origin::Environment(variable) => Place::Variable(variable.clone()),
     };
     found
@@ -135,17 +152,19 @@ pub(super) fn located(file: &str, text: &str, mut found: Vec<Found>) -> Vec<Prob
         .collect()
 }
 
-/// A place in a text. `is_secret`: the place itself may hold a secret and is not shown.
-fn place(file: &str, text: &str, span: Range<usize>, is_secret: bool) -> Place {
+/// A place in a text.
+fn place(file: &str, text: &str, span: Range<usize>, seen: Seen) -> Place {
     let start = floor(text, span.start);
     let begin = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let line_end = text[begin..].find('\n').map_or(text.len(), |newline| begin + newline);
     let end = floor(text, span.end).clamp(start, line_end.max(start));
+    let is_shown = seen != Seen::Nothing || is_harmless(&text[..begin], &text[begin..line_end]);
+    let excerpt = || excerpt(&text[begin..start], &text[start..end], seen == Seen::Key);
     Place::Line {
         file: file.to_owned(),
         line: 1 + text[..begin].matches('\n').count(),
         column: 1 + text[begin..start].chars().count(),
-        excerpt: Some(excerpt(&text[begin..start], &text[start..end], is_secret)),
+        excerpt: is_shown.then(excerpt),
     }
 }
 
@@ -155,6 +174,22 @@ fn floor(text: &str, index: usize) -> usize {
         index -= 1;
     }
     index
+}
+
+/// Whether a line that was not understood surely holds no secret: it is no part of a text of several
+/// lines, and it is a table's head or begins with a key that holds none.
+fn is_harmless(before: &str, line: &str) -> bool {
+    if ["\"\"\"", "'''"].iter().any(|quotes| before.contains(quotes)) || line.contains(['{', '#']) {
+        return false;
+    }
+    let is_known = |key: &str| {
+        let known = super::keys();
+        !may_hold_secret(key) && known.iter().any(|path| path.rsplit('.').next() == Some(key))
+    };
+    match line.split_once('=') {
+        Some((key, _)) => is_known(key.trim()),
+        None => line.trim_start().starts_with('['),
+    }
 }
 
 /// The line up to the end of the place: what follows is another value or a comment. What stands before

@@ -126,7 +126,7 @@ mod tests {
             (b"\xff\xfeh\0", 0o600, "not UTF-8", "UTF-16"),
         ] {
             let (_directory, secret) = written(text, mode);
-            let wrong = secret.err().expect(what);
+            let wrong = secret.expect_err(what);
             assert!(wrong.what.contains(what), "{}", wrong.what);
             assert!(wrong.remedy.contains(remedy), "{}", wrong.remedy);
             assert!(!format!("{}{}", wrong.what, wrong.remedy).contains("hunter"));

@@ -15,14 +15,25 @@ use std::ops::RangeInclusive;
 pub(super) struct Found {
     /// Where.
     pub origin: Origin,
-    /// Whether the place itself may hold a secret.
-    pub is_secret: bool,
+    /// What of the line may be shown.
+    pub seen: Seen,
     /// The key in the operator's words.
     pub key: String,
     /// What is wrong.
     pub what: String,
     /// What to do.
     pub remedy: String,
+}
+
+/// What of a line may be shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The place and the key before it.
+    Place,
+    /// The key only: the place may hold a secret.
+    Key,
+    /// The line was not understood: only what surely holds no secret.
+    Nothing,
 }
 
 /// A key nobody asked for; judged when all keys are known.
@@ -249,7 +260,8 @@ impl<'a> Section<'a> {
 
     fn found(&self, origin: Origin, key: &str, what: String, remedy: String) -> Found {
         let is_secret = self.is_given(key) && may_hold_secret(key);
-        Found { origin, is_secret, key: format!("{}{key}", self.label), what, remedy }
+        let seen = if is_secret { Seen::Key } else { Seen::Place };
+        Found { origin, seen, key: format!("{}{key}", self.label), what, remedy }
     }
 
     fn origin_of(&self, key: &str) -> Origin {
@@ -297,6 +309,6 @@ impl<'a> Section<'a> {
 
 /// Whether the value of a key must not be shown. Files of secrets are names only, yet people paste the
 /// secret itself there.
-fn may_hold_secret(key: &str) -> bool {
+pub(super) fn may_hold_secret(key: &str) -> bool {
     ["secret", "password", "token"].iter().any(|word| key.contains(word)) && key != "token_url"
 }

@@ -5,7 +5,7 @@
 
 use super::Config;
 use super::check::{Surroundings, check};
-use super::section::{Found, Part, Stranger, Walk};
+use super::section::{Found, Part, Seen, Stranger, Walk};
 use super::tree::{Node, Origin, Table, Value};
 use super::value::Wrong;
 use std::collections::BTreeSet;
@@ -96,7 +96,7 @@ pub(super) fn judge_strangers(walk: &Walk) {
         let remedy = remedy(&stranger, &known);
         Found {
             origin: stranger.place,
-            is_secret: false,
+            seen: Seen::Place,
             key: format!("{}{}", stranger.label, stranger.key.escape_debug()),
             what: "there is no such key".to_owned(),
             remedy,

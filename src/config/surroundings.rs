@@ -72,24 +72,12 @@ pub(super) struct Machine {
 impl Machine {
     /// For a configuration file of that name.
     pub fn new(file: &str, variables: &[(String, String)]) -> Self {
-        let variable = |name: &str| {
-            let found = variables.iter().rev().find(|(key, _)| key == name);
-            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-        };
         // the directory of our process belongs to the user in effect
         let user = std::fs::metadata("/proc/self").map_or(0, |about| about.uid());
-        let home = variable("HOME").filter(|_| user != 0);
-        // systemd parts several state directories by colons
-        let state = variable("STATE_DIRECTORY").and_then(|list| list.split(':').next());
-        let state_dir = match (state, home) {
-            (Some(state), _) => PathBuf::from(state),
-            (None, Some(home)) => Path::new(home).join(".local/state/submitd"),
-            (None, None) => PathBuf::from("/var/lib/submitd"),
-        };
         Self {
             base: Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default(),
-            credentials: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            state_dir,
+            credentials: variable(variables, "CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            state_dir: usual_state(variables, user),
             user,
         }
     }
@@ -111,6 +99,23 @@ impl Machine {
     }
 }
 
+/// A variable that is set and not empty.
+fn variable<'v>(variables: &'v [(String, String)], name: &str) -> Option<&'v str> {
+    let found = variables.iter().rev().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}
+
+/// Where state lives unless the configuration says so.
+fn usual_state(variables: &[(String, String)], user: u32) -> PathBuf {
+    // systemd parts several state directories by colons
+    let state = variable(variables, "STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    match (state, variable(variables, "HOME").filter(|_| user != 0)) {
+        (Some(state), _) => PathBuf::from(state),
+        (None, Some(home)) => Path::new(home).join(".local/state/submitd"),
+        (None, None) => PathBuf::from("/var/lib/submitd"),
+    }
+}
+
 /// The machine's name; `localhost` where it has none that could stand in EHLO.
 fn hostname() -> String {
     let text = std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -121,5 +126,69 @@ fn hostname() -> String {
     match !name.is_empty() && name != "(none)" && name.chars().all(fits) && !name.starts_with('.') {
         true => name.to_owned(),
         false => "localhost".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn refused(path: &Path) -> String {
+        let problems = Config::load(Some(path), std::iter::empty()).err();
+        problems.map(|problems| problems.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_one_problem() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("submitd.toml");
+        let name = path.display();
+        assert_eq!(
+            refused(&path),
+            format!("{name}: configuration: does not exist; write it, or name another")
+        );
+        std::fs::write(&path, b"# one\n# \xff").expect("write");
+        assert_eq!(
+            refused(&path),
+            format!(
+                "{name}: configuration: cannot be read (line 2 is not UTF-8); name a file we may read"
+            )
+        );
+        assert!(refused(directory.path()).contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_file_with_secrets_that_everybody_may_read_is_a_warning() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("submitd.toml");
+        std::fs::write(&path, "").expect("write");
+        for (mode, text, is_warned) in [
+            (0o644, "client_secret = \"x\"", true),
+            (0o600, "client_secret = \"x\"", false),
+            (0o640, "  password=\"x\"", false),
+            (0o604, "  password=\"x\"", true),
+            (0o644, "client_secret_file = \"x\"", false),
+        ] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("chmod");
+            assert_eq!(shown_to_others(&path, text).is_some(), is_warned, "{mode:o} {text}");
+        }
+    }
+
+    #[test]
+    fn state_lives_where_systemd_says_or_by_user() {
+        let state = |variables: &[(&str, &str)], user: u32| {
+            let variables: Vec<(String, String)> =
+                variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            usual_state(&variables, user)
+        };
+        for (variables, user, expected) in [
+            (&[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"), ("HOME", "/h")][..], 7, "/var/lib/a"),
+            (&[("HOME", "/h")], 7, "/h/.local/state/submitd"),
+            (&[("HOME", "/root")], 0, "/var/lib/submitd"),
+            (&[("STATE_DIRECTORY", "")], 7, "/var/lib/submitd"),
+        ] {
+            assert_eq!(state(variables, user), PathBuf::from(expected));
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 /// Where something was written.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Octets of the file.
     File(Range<usize>),

@@ -9,7 +9,8 @@ use crate::mail::Address;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a value cannot be taken.
+/// Why a value cannot be taken; it holds no secret.
+#[derive(Debug)]
 pub(super) struct Wrong {
     /// The element of a list that is wrong; none = the whole value.
     pub at: Option<Origin>,
@@ -227,7 +228,7 @@ impl Written for Duration {
             return quote(&format!("{}ms", self.as_millis()));
         }
         let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-        match units.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0) {
+        match units.iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit)) {
             Some((unit, name)) => quote(&format!("{}{name}", seconds / unit)),
             None => quote(&format!("{seconds}s")),
         }
@@ -241,8 +242,8 @@ fn duration(node: &Node) -> Result<Duration, Wrong> {
     let seconds = match &node.value {
         Value::Text(text) => match text.trim().parse::<i128>() {
             Ok(seconds) => seconds,
-            // humantime reads `M` as months and `y` as years; nobody means that by 5M
-            Err(_) if text.contains(['M', 'y', 'Y']) || text.contains("mo") => {
+            // humantime reads `M` as months; nobody means that by 5M
+            Err(_) if text.split(|c: char| !c.is_alphabetic()).any(is_month_or_year) => {
                 return Err(Wrong::new(format!("{text:?} is not a duration"), REMEDY));
             }
             Err(_) => {
@@ -256,6 +257,10 @@ fn duration(node: &Node) -> Result<Duration, Wrong> {
     u64::try_from(seconds)
         .map(Duration::from_secs)
         .map_err(|_| Wrong::new(format!("{seconds} is out of range"), REMEDY))
+}
+
+fn is_month_or_year(unit: &str) -> bool {
+    unit == "M" || ["month", "y"].iter().any(|start| unit.starts_with(start))
 }
 
 /// Pauses between tries.
@@ -347,7 +352,7 @@ pub(super) fn unknown_word(word: &str, known: &[&str]) -> Wrong {
         known
             .iter()
             .min_by_key(|known| strsim::osa_distance(&lower, known))
-            .filter(|known| strsim::osa_distance(&lower, known) <= 2)
+            .filter(|known| strsim::osa_distance(&lower, known) <= 1.max(lower.len() / 3))
     });
     let list = known.iter().map(|known| format!("{known:?}")).collect::<Vec<_>>();
     let remedy = match (near, list.split_last()) {
@@ -363,5 +368,99 @@ pub(super) fn unknown_word(word: &str, known: &[&str]) -> Wrong {
 impl From<Wrong> for Vec<Wrong> {
     fn from(wrong: Wrong) -> Self {
         vec![wrong]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Network;
+    use std::net::SocketAddr;
+
+    /// Reads TOML text as a value; writes it again.
+    fn through<T: Written>(text: &str) -> Option<String> {
+        let table = crate::config::file::parse(&format!("x = {text}"), &mut Vec::new());
+        let node = table.entry("x").map(|entry| entry.node.clone())?;
+        T::read(&node).ok().map(|value| value.write())
+    }
+
+    #[test]
+    fn durations_sizes_and_limits_are_written_as_people_write_them() {
+        for (text, expected) in [
+            ("30", "\"30s\""),
+            ("\"30\"", "\"30s\""),
+            ("\"90s\"", "\"90s\""),
+            ("\"120s\"", "\"2m\""),
+            ("\"1h 30m\"", "\"90m\""),
+            ("\"5 days\"", "\"5d\""),
+            ("\"500ms\"", "\"500ms\""),
+            ("0", "\"0s\""),
+        ] {
+            assert_eq!(through::<Duration>(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["\"5M\"", "\"1y\"", "\"2 months\"", "\"\"", "-1", "1.5", "\"h\"", "\"5 d x\""]
+        {
+            assert_eq!(through::<Duration>(text), None, "{text}");
+        }
+        for (text, expected) in [
+            ("35", "35"),
+            ("\"35 MB\"", "\"35 MB\""),
+            ("36700160", "\"35 MB\""),
+            ("\"35mib\"", "\"35 MB\""),
+            ("\"1024K\"", "\"1 MB\""),
+            ("\"2 GB\"", "\"2 GB\""),
+            ("0x10", "16"),
+            ("0", "0"),
+        ] {
+            assert_eq!(through::<Size>(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["\"MB\"", "\"1.5 MB\"", "-1", "\"1 XB\"", "\"99999999999 TB\"", "true"] {
+            assert_eq!(through::<Size>(text), None, "{text}");
+        }
+        assert_eq!(through::<Limit>("\"unlimited\"").as_deref(), Some("\"unlimited\""));
+        assert_eq!(through::<Limit>("3").as_deref(), Some("3"));
+        for text in ["0", "-1", "\"3\"", "4294967296", "99999999999999999999999999999999999999999"]
+        {
+            assert_eq!(through::<Limit>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_one_by_one() {
+        for (text, expected) in [
+            ("\"localhost:25\"", r#"["127.0.0.1:25", "[::1]:25"]"#),
+            ("[\"[::1]:25\", \"10.0.0.1:26\"]", r#"["[::1]:25", "10.0.0.1:26"]"#),
+        ] {
+            assert_eq!(through::<Vec<SocketAddr>>(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["[]", "2525", "\"2525\"", "\"::1:25\"", "\"localhost\"", "\"1.2.3.4:99999\""] {
+            assert_eq!(through::<Vec<SocketAddr>>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        for (network, inside, outside) in [
+            ("127.0.0.0/8", "127.255.0.1", "128.0.0.1"),
+            ("127.0.0.0/8", "::ffff:127.0.0.1", "::1"),
+            ("10.1.2.3", "10.1.2.3", "10.1.2.2"),
+            ("0.0.0.0/0", "255.255.255.255", "::1"),
+            ("::/0", "fe80::1", "10.0.0.1"),
+            ("fd00::/9", "fd7f::1", "fd80::1"),
+            ("::1", "::1", "::2"),
+        ] {
+            let text = through::<Vec<Network>>(&format!("\"{network}\""));
+            assert_eq!(text, Some(format!("[\"{network}\"]")));
+            let node = Node { value: Value::Text(network.to_owned()), origin: Origin::File(0..0) };
+            let read = Vec::<Network>::read(&node).ok().and_then(|all| all.first().copied());
+            let read = read.expect(network);
+            assert!(read.contains(inside.parse().expect(inside)), "{network} {inside}");
+            assert!(!read.contains(outside.parse().expect(outside)), "{network} {outside}");
+        }
+        for text in
+            ["\"10.0.0.0/33\"", "\"10.0.0.1/8\"", "\"::1/-1\"", "\"x\"", "\"10.0.0.0/\"", "[]"]
+        {
+            assert_eq!(through::<Vec<Network>>(text), None, "{text}");
+        }
     }
 }
