@@ -46,6 +46,8 @@ enum Verb {
     Demo(demo::Args),
 }
 
+pub mod sandbox;
+
 /// Reads the command line, does it, gives the exit code.
 pub fn main() -> ExitCode {
     // The only TLS provider of the program; a second call would be harmless.
