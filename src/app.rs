@@ -71,8 +71,7 @@ impl App {
         })?;
         let mut listeners = Listeners::new(inherited);
         let prepared = prepare(&mut listeners, &config, &proofs, &queue)?;
-        let routes = Routes::default();
-        routes.replace(Trust::read(&config)?);
+        let routes = Routes(Arc::new(ArcSwap::from_pointee(Trust::read(&config)?)));
         let keeper = Arc::new(Keeper::open(&config.accounts, &config.state_dir)?);
         keeper.start();
         let delivery = Delivery::start(
@@ -157,29 +156,29 @@ fn prepare(
 }
 
 /// The TLS settings for each `ca_file` (none: only the system's trust), and our name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Trust {
     hostname: String,
-    settings: HashMap<Option<PathBuf>, Arc<ClientConfig>>,
+    system: Arc<ClientConfig>,
+    extra: HashMap<PathBuf, Arc<ClientConfig>>,
 }
 
 impl Trust {
     /// Reads the certificates of every account anew.
     fn read(config: &Config) -> Result<Self, TrustError> {
-        let mut settings = HashMap::new();
-        for account in &config.accounts {
-            let file = account.upstream.ca_file.clone();
-            if !settings.contains_key(&file) {
-                let trust = tls::client_config(file.as_deref())?;
-                settings.insert(file, trust);
+        let system = tls::client_config(None)?;
+        let mut extra = HashMap::new();
+        for file in config.accounts.iter().filter_map(|account| account.upstream.ca_file.as_ref()) {
+            if !extra.contains_key(file) {
+                extra.insert(file.clone(), tls::client_config(Some(file))?);
             }
         }
-        Ok(Self { hostname: config.hostname.clone(), settings })
+        Ok(Self { hostname: config.hostname.clone(), system, extra })
     }
 }
 
 /// The ways to the upstreams; what they trust changes with a reload.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Routes(Arc<ArcSwap<Trust>>);
 
 impl Routes {
@@ -192,9 +191,8 @@ impl Routes {
         let routes = self.clone();
         move |account| {
             let trust = routes.0.load();
-            let tls = trust.settings.get(&account.upstream.ca_file).cloned();
-            // `Trust::read` has seen every account; one it has not seen trusts nobody.
-            let tls = tls.unwrap_or_else(|| Arc::new(tls::no_trust()));
+            let extra = account.upstream.ca_file.as_ref().and_then(|file| trust.extra.get(file));
+            let tls = extra.unwrap_or(&trust.system).clone();
             Arc::new(Pool::new(account.upstream.clone(), trust.hostname.clone(), tls))
         }
     }

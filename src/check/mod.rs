@@ -5,7 +5,7 @@
 
 use crate::config::Account;
 use crate::diagnosis::{Place, exchange, fill};
-use crate::oauth::TokenSource;
+use crate::oauth::{TokenSource, request};
 use crate::upstream::smtp::{Login, probe};
 use crate::upstream::{Credential, Failure, Fault, Stage, tls};
 use std::net::SocketAddr;
@@ -122,7 +122,7 @@ async fn login(
     match seen {
         Ok(Login { peer, offer }) => {
             step("TLS", Ok(format!("{peer} shows a good certificate for {}", account.upstream.host)));
-            let size = offer.size.map_or_else(String::new, |size| format!(", mail up to {size} octets"));
+            let size = offer.max_size.map_or_else(String::new, |size| format!(", mail up to {size} octets"));
             step("AUTH", Ok(format!("{} logged in with XOAUTH2{size}", account.mailbox)))
         }
         Err(failure) => {
@@ -140,12 +140,17 @@ fn explain(account: &Account, failure: &Failure) -> Broken {
     let Fault::Reply(reply) = &failure.fault else {
         return Broken { what: failure.to_string(), remedy: None };
     };
-    let known = exchange::find(place(failure.stage), reply);
+    let enhanced = reply.enhanced.map(|code| (code.0, code.1, code.2));
+    let at = match failure.stage {
+        Stage::Auth => exchange::Place::SignIn,
+        _ => exchange::Place::Connection,
+    };
+    let known = exchange::find(reply.code, enhanced, &reply.text, at);
     let remedy = known.map(|known| {
         let place = Place {
             account: &account.name,
-            client_id: account.grant.client_id(),
-            tenant: "",
+            client_id: request::client_id(&account.grant),
+            tenant: request::tenant(&account.oauth),
             mailbox: account.mailbox.as_str(),
         };
         format!("{}: {}", known.meaning, fill(known.remedy, &place))

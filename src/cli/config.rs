@@ -1,7 +1,5 @@
 //! `submitd config show`.
 
-use super::exit;
-use crate::config::Config;
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -69,14 +69,12 @@ async fn show(args: &Args) -> Result<(), Failure> {
 
 /// The daemon as an administrator would configure it, but for the directory and the ports.
 async fn start(dir: &Path, sandbox: &Sandbox) -> Result<App, Failure> {
-    let ca = dir.join("sandbox-ca.pem");
-    std::fs::write(&ca, sandbox.ca_pem())?;
     let text = format!(
         "state_dir = {state:?}\nhostname = \"localhost\"\n\
          [[listener]]\naddress = \"{door}\"\n{account}",
         state = dir.join("state").display().to_string(),
         door = free(DAEMON),
-        account = sandbox.account_toml(&ca),
+        account = sandbox.account_toml(),
     );
     let config = Config::from_text("demo.toml", &text, &[])?;
     Ok(App::start(config, Vec::new()).await?)

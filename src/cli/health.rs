@@ -2,7 +2,6 @@
 
 use super::exit;
 use super::submit::Submission;
-use crate::config::Config;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;

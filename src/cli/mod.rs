@@ -6,7 +6,7 @@ mod demo;
 mod exit;
 mod health;
 mod run;
-mod sandbox;
+pub mod sandbox;
 mod send;
 mod submit;
 
@@ -45,8 +45,6 @@ enum Verb {
     /// Sandbox and daemon together: one mail is sent through and shown.
     Demo(demo::Args),
 }
-
-pub mod sandbox;
 
 /// Reads the command line, does it, gives the exit code.
 pub fn main() -> ExitCode {

@@ -2,7 +2,6 @@
 
 use super::exit;
 use super::submit::{Submission, SubmitError};
-use crate::config::Config;
 use crate::mail::Address;
 use lettre::message::Mailbox;
 use std::net::SocketAddr;

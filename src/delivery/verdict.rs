@@ -83,6 +83,7 @@ pub fn judge(failure: &Failure) -> Verdict {
         Fault::Local(_) => Verdict::Local,
         Fault::Reply(reply) => judge_reply(failure.stage, reply),
         Fault::NotOffered(what) => judge_missing(what, failure.stage),
+        Fault::TooLarge { .. } => Verdict::Bounce { status: Enhanced(5, 3, 4), known: None },
         // Once the dot is on the wire, only a reply tells what became of the mail.
         _ if failure.stage == Stage::Dot => Verdict::Uncertain,
         Fault::Tls(_) => Verdict::Retry { reach: Reach::Server, known: None },
@@ -142,7 +143,6 @@ fn judge_missing(what: &str, stage: Stage) -> Verdict {
     match what {
         "8BITMIME" | "BINARYMIME" => bounce(Enhanced(5, 6, 3)),
         "SMTPUTF8" => bounce(Enhanced(5, 6, 7)),
-        _ if what.starts_with("SIZE") => bounce(Enhanced(5, 3, 4)),
         _ => Verdict::Retry { reach: reach(stage), known: None },
     }
 }
@@ -156,7 +156,7 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
         Fault::NotOffered("SMTPUTF8") => Some(
             "an address or header holds characters beyond ASCII, which the server does not take",
         ),
-        Fault::NotOffered(what) if what.starts_with("SIZE") => {
+        Fault::TooLarge { .. } => {
             Some("the mail is larger than the server takes")
         }
         Fault::NotOffered("STARTTLS") => Some(

@@ -15,6 +15,7 @@ pub mod token;
 pub mod vault;
 
 pub use keeper::{AccountStatus, Keeper};
+pub use vault::VaultError;
 
 use crate::secret::Secret;
 use std::future::Future;
