@@ -980,6 +980,28 @@ account = "crm"
         }
     }
 
+    /// One character lost or doubled, anywhere: whatever the parser makes of it, no secret is shown.
+    #[test]
+    fn no_slip_of_the_finger_shows_a_secret() {
+        let sound = format!(
+            "{ACCOUNT}refresh_token = 'hunter3'\nupstream = {{ port = 587 }}\n[[user]]\nname = \"a\"\n\
+             password = \"\"\"hunter4\"\"\"\n[queue]\nexpire = \"5d\"\n"
+        );
+        for (index, c) in sound.char_indices() {
+            let (before, after) = sound.split_at(index);
+            let lost = format!("{before}{}", &after[c.len_utf8()..]);
+            for text in
+                [lost, format!("{before}{c}{after}"), format!("{before}\"{after}"), before.into()]
+            {
+                let shown = match read(&text, &[]) {
+                    Ok(config) => format!("{:?}{}", config.warnings, config.show(true)),
+                    Err(problems) => problems.render(false),
+                };
+                assert!(!shown.contains("hunt"), "{text}\n\n{shown}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_shown_reads_back_as_the_same() {
         let text = format!(
