@@ -546,15 +546,11 @@ mod tests {
         old.ask(&mut old.credential());
         house.idp.arrived(2).await;
         keeper.replace(&[Arc::new(delegated("erp", url, "new-seed"))]).unwrap();
-        house.idp.will([Reply::token("b", Some("new-rotated"), 3600)]);
+        house.idp.will([Reply::token("b", Some("new-rotated"), 3600).at_once()]);
+        assert_eq!(token(&keeper).await, "b");
+        // Only now the old one's answer comes.
         let mut changed = old.changed.subscribe();
-        let waiter = tokio::spawn({
-            let keeper = Arc::clone(&keeper);
-            async move { token(&keeper).await }
-        });
-        house.idp.arrived(3).await;
         house.idp.open();
-        assert_eq!(waiter.await.unwrap(), "b");
         changed.changed().await.unwrap();
         assert_eq!(house.idp.field(3, "refresh_token"), "new-seed");
         assert_eq!(token(&keeper).await, "b");

@@ -78,10 +78,10 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("taken")]
-    struct Taken(HttpRequest);
+    struct Taken(Box<HttpRequest>);
 
     fn take(request: HttpRequest) -> Result<HttpResponse, Taken> {
-        Err(Taken(request))
+        Err(Taken(Box::new(request)))
     }
 
     fn oauth(scope: &str) -> OAuth {
@@ -105,7 +105,7 @@ mod tests {
                 .request(&take),
         };
         match result {
-            Err(RequestTokenError::Request(Taken(request))) => request,
+            Err(RequestTokenError::Request(Taken(request))) => *request,
             other => panic!("{other:?}"),
         }
     }
