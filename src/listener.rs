@@ -275,45 +275,5 @@ impl Drop for Slot {
 }
 
 fn is_client(clients: &[Network], address: IpAddr) -> bool {
-    clients.iter().any(|network| contains(network, address))
-}
-
-/// Whether the address lies in the network.
-fn contains(network: &Network, address: IpAddr) -> bool {
-    let (ours, theirs, bits) = match (network.address, address) {
-        (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-            (u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
-        }
-        (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
-        _ => return false,
-    };
-    let shift = bits - u32::from(network.prefix).min(bits);
-    ours.checked_shr(shift).unwrap_or(0) == theirs.checked_shr(shift).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn network(address: &str, prefix: u8) -> Network {
-        Network { address: address.parse().expect("address"), prefix }
-    }
-
-    #[test]
-    fn networks_hold_their_addresses_and_no_others() {
-        for (network, address, expected) in [
-            (network("127.0.0.0", 8), "127.9.9.9", true),
-            (network("127.0.0.0", 8), "128.0.0.1", false),
-            (network("10.1.2.3", 32), "10.1.2.3", true),
-            (network("10.1.2.3", 32), "10.1.2.4", false),
-            (network("0.0.0.0", 0), "8.8.8.8", true),
-            (network("::1", 128), "::1", true),
-            (network("::", 0), "fe80::1", true),
-            (network("fe80::", 10), "fec0::1", false),
-            (network("::", 0), "127.0.0.1", false),
-        ] {
-            let address = address.parse().expect("address");
-            assert_eq!(contains(&network, address), expected, "{network:?} {address}");
-        }
-    }
+    clients.iter().any(|network| network.contains(address))
 }

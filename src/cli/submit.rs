@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// How long the daemon may take for one answer. Durable storing is part of it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Octets of a reply at most; ours has one line, EHLO's about ten.
-const LONGEST_REPLY: u64 = 64 * 1024;
+/// Octets of a reply line at most; ours has 512 (RFC 5321 §4.5.3.1.5).
+const LONGEST_LINE: u64 = 4 * 1024;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -93,20 +93,17 @@ impl Submission {
 
     /// Reads one reply and its last line's text.
     fn expect(&mut self, command: &str, code: u16) -> Result<String, SubmitError> {
-        let mut reply = String::new();
-        loop {
+        let reply = loop {
             let mut line = String::new();
-            let count = self.reader.by_ref().take(LONGEST_REPLY).read_line(&mut line)?;
+            let count = self.reader.by_ref().take(LONGEST_LINE).read_line(&mut line)?;
             if count == 0 {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }
             line.truncate(line.trim_end().len());
-            let is_last = line.as_bytes().get(3) != Some(&b'-');
-            reply = line;
-            if is_last || reply.len() as u64 >= LONGEST_REPLY {
-                break;
+            if line.as_bytes().get(3) != Some(&b'-') {
+                break line;
             }
-        }
+        };
         if reply.get(..3) == Some(code.to_string().as_str()) {
             return Ok(reply.get(4..).unwrap_or_default().to_owned());
         }
