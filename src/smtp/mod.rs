@@ -8,7 +8,9 @@ pub mod command;
 pub mod data;
 pub mod extension;
 pub mod line;
+pub mod parameter;
 pub mod reply;
+pub mod reply_write;
 pub mod sasl;
 pub mod server;
 
