@@ -19,10 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// Exchange's own parser takes 2,000 characters a line; its diagnostics are longer still.
-const LONGEST_LINE: usize = 8192;
-/// A text that surely fits RFC 5321's line with its codes.
-const LONGEST_OWN: usize = 480;
 /// What an attacker puts behind the 220 of STARTTLS: the client must not take it for the answer inside TLS.
 const INJECTION: &[u8] =
     b"250-attacker.example Hello\r\n250 AUTH LOGIN PLAIN\r\n235 2.7.0 injected\r\n";
@@ -34,8 +30,6 @@ pub(super) enum Next {
     Go,
     /// Write, read.
     Read,
-    /// Write, read one line, which is not the machine's, then go on with this reply to the login.
-    ReadLine(Reply),
     /// Write, shake hands.
     Handshake,
     /// Write, close.
@@ -65,7 +59,9 @@ impl Submission {
     /// A session that has just been connected.
     pub(super) fn new(world: Arc<World>, session: Session) -> Self {
         let no_starttls = world.fault(|faults| faults.smtp.no_starttls.take());
-        let terms = Arc::new(session.terms(&world.limits(), !no_starttls));
+        // Which refusals come as a challenge is said to the machine at the start; `auth` says whether.
+        let gmail = world.faults().smtp.auth.is_some_and(|f| f.what == AuthRefusal::GmailChallenge);
+        let terms = Arc::new(session.terms(&world.limits(), !no_starttls, gmail));
         let greeting = world.fault(|faults| take_from(&mut faults.smtp.replies, &Stage::Greeting));
         let dialogue = match greeting {
             Some(reply) => Dialogue::refused(Arc::clone(&terms), &reply.to_reply()),
@@ -151,16 +147,11 @@ impl Submission {
         self.smtp_fault(|smtp| take_from(&mut smtp.replies, &stage)).map(|reply| reply.to_reply())
     }
 
-    /// Answers an event that asks. After 421 the connection is closed.
+    /// Answers an event that asks. The machine closes after 421.
     fn answer(&mut self, reply: &Reply) -> Next {
         self.dialogue.answer(reply);
-        // The machine cuts at the 512 octets of RFC 5321; Exchange does not.
-        if reply.text.len() > LONGEST_OWN && !self.dialogue.output().is_empty() {
-            self.dialogue.output().clear();
-            reply.write_within(LONGEST_LINE, &mut self.output);
-        }
         self.collect();
-        if reply.code == 421 { Next::Close } else { Next::Go }
+        Next::Go
     }
 
     /// A reply that the machine has written already and a fault may replace.
@@ -173,7 +164,7 @@ impl Submission {
             return Next::Go;
         };
         self.dialogue.output().clear();
-        reply.write_within(LONGEST_LINE, &mut self.output);
+        reply.write_within(texts::LONGEST_LINE, &mut self.output);
         if reply.code == 421 { Next::Close } else { Next::Go }
     }
 
@@ -187,7 +178,7 @@ impl Submission {
             // The machine already waits for the handshake: a new one goes on in clear text.
             self.dialogue = Dialogue::new(Arc::clone(&self.terms), false);
             self.dialogue.output().clear();
-            reply.write_within(LONGEST_LINE, &mut self.output);
+            reply.write_within(texts::LONGEST_LINE, &mut self.output);
             return if reply.code == 421 { Next::Close } else { Next::Go };
         }
         self.collect();
@@ -213,11 +204,6 @@ impl Submission {
             }
             Credentials::Bearer { user, token } => (user, self.check_token(user, token, now)),
         };
-        if fault == Some(AuthRefusal::GmailChallenge) {
-            self.collect();
-            self.output.extend_from_slice(texts::GMAIL_CHALLENGE.as_bytes());
-            return Next::ReadLine(self.session.auth_refused(AuthRefusal::GmailChallenge, now));
-        }
         let reply = match (self.scripted(Stage::Auth), fault, judged) {
             (Some(reply), _, _) => reply,
             (None, Some(refusal), _) => self.session.auth_refused(refusal, now),
@@ -248,7 +234,7 @@ impl Submission {
     }
 
     /// Ends a login with this reply and counts it.
-    pub(super) fn answer_login(&mut self, reply: &Reply) -> Next {
+    fn answer_login(&mut self, reply: &Reply) -> Next {
         let good = reply.code == 235;
         self.world.count(|statistics| {
             statistics.logins += u64::from(good);
@@ -429,7 +415,7 @@ impl Submission {
             }
             if let Some(reply) = self.scripted(Stage::Quit) {
                 self.dialogue.output().clear();
-                reply.write_within(LONGEST_LINE, &mut self.output);
+                reply.write_within(texts::LONGEST_LINE, &mut self.output);
             }
         }
         self.collect();

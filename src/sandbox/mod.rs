@@ -16,6 +16,7 @@ mod mailbox;
 mod messages;
 mod options;
 mod page;
+mod phrases;
 mod random;
 mod session;
 mod submission;

@@ -19,9 +19,6 @@ use tokio_util::task::TaskTracker;
 /// How long a closed connection is still read, so that unread octets do not reset it before the client has
 /// seen our last reply.
 const LINGER: Duration = Duration::from_secs(1);
-/// A line the client may send in answer to a challenge.
-const LONGEST_ANSWER: usize = 16 * 1024;
-
 /// Accepts connections until stopped.
 pub(super) async fn serve(world: Arc<World>, listener: TcpListener, stop: CancellationToken) {
     let sessions = TaskTracker::new();
@@ -141,15 +138,6 @@ impl Driver {
                     self.write(submission, stream).await?;
                     self.read(submission, stream).await?;
                 }
-                Next::ReadLine(reply) => {
-                    self.write(submission, stream).await?;
-                    let rest = read_line(stream).await?;
-                    if let Next::Close = submission.answer_login(&reply) {
-                        self.write(submission, stream).await?;
-                        return Ok(false);
-                    }
-                    submission.feed(&rest);
-                }
                 Next::Handshake => {
                     self.write(submission, stream).await?;
                     return Ok(true);
@@ -206,19 +194,6 @@ impl Driver {
             },
         }
         Ok(())
-    }
-}
-
-/// Reads up to the end of a line and gives back what came after it.
-async fn read_line<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
-    let mut came = Vec::new();
-    loop {
-        if let Some(end) = came.iter().position(|octet| *octet == b'\n') {
-            return Ok(came.split_off(end + 1));
-        }
-        if came.len() > LONGEST_ANSWER || stream.read_buf(&mut came).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::faults::AuthRefusal;
 use super::options::Limits;
+use super::phrases::EXCHANGE;
 use crate::smtp::extension::Extension;
 use crate::smtp::sasl::Mechanism;
 use crate::smtp::server::Terms;
@@ -20,8 +21,11 @@ pub(super) const FRONT: &str = "SBX1P282CA0097.outlook.office365.com";
 const FRONT_TRAILER: &str = "SBX1P282CA0097.SBXP282.PROD.OUTLOOK.COM";
 /// The name of the server that submits, in `[Hostname=…]`.
 pub(super) const BACK: &str = "SBX1P282MB2635.SBXP282.PROD.OUTLOOK.COM";
-/// Google's error challenge: `{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}`.
-pub(super) const GMAIL_CHALLENGE: &str = "334 eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==\r\n";
+/// Google's error challenge.
+const GMAIL_CHALLENGE: &str =
+    r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#;
+/// Exchange's diagnostics make lines of more than the 512 octets of RFC 5321 §4.5.3.1.5.
+pub(super) const LONGEST_LINE: usize = 8192;
 
 /// One session's own words: when and under which id it runs.
 #[derive(Clone, Debug)]
@@ -36,7 +40,7 @@ pub(super) struct Session {
 
 impl Session {
     /// What Exchange offers and says in this session.
-    pub(super) fn terms(&self, limits: &Limits, starttls: bool) -> Terms {
+    pub(super) fn terms(&self, limits: &Limits, starttls: bool, gmail: bool) -> Terms {
         let mut extensions = vec![
             Extension::Size,
             Extension::Pipelining,
@@ -63,6 +67,7 @@ impl Session {
             hello: format!("Hello [{}]", self.peer),
             extensions,
             mechanisms: vec![Mechanism::Login, Mechanism::XOAuth2],
+            hello_required: true,
             auth_needs_tls: true,
             // MAIL without a login is refused by the driver, which knows why the login failed.
             auth_required: false,
@@ -70,8 +75,10 @@ impl Session {
             max_message_size: SIZE,
             max_recipients: positive(limits.recipients_per_message),
             max_errors: positive(limits.errors),
+            max_reply_line: LONGEST_LINE,
+            bearer_refusal: gmail.then(|| GMAIL_CHALLENGE.to_owned()),
             reject_bare_newline: true,
-            phrases: &PHRASES,
+            phrases: &EXCHANGE,
         }
     }
 
@@ -207,7 +214,3 @@ pub(super) const NO_TLS_NOW: Reply =
     Reply::new(454, Enhanced(4, 7, 0), "TLS not available due to temporary reason");
 /// Nothing came for long.
 pub(super) const IDLE: Reply = Reply::new(421, Enhanced(4, 4, 1), "Connection timed out");
-/// Exchange's fixed replies.
-static PHRASES: crate::smtp::server::Phrases = crate::smtp::server::Phrases {
-    hello_first: Reply::new(503, Enhanced(5, 5, 2), "Send hello first"),
-};

@@ -1,3 +1,8 @@
 //! The sandbox from outside: over its ports, with hand-written expectations.
 
+mod client;
 mod entra;
+mod exchange;
+mod lettre;
+mod limits;
+mod smtp_faults;
