@@ -1,1 +1,199 @@
-//! (being written)
+//! Builds every part from the configuration, joins them, stops them in order.
+//!
+//! It promises that a start that fails leaves nothing running, that a reload changes all or nothing, and
+//! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
+
+use crate::accounts::{Accounts, Proofs};
+use crate::config::{Account, Config};
+use crate::delivery::{self, Delivery};
+use crate::listener::{BindError, Listeners, Prepared};
+use crate::oauth::{Keeper, VaultError};
+use crate::queue::{self, OpenError, Queue};
+use crate::session::Shared;
+use crate::upstream::smtp::Pool;
+use crate::upstream::tls::{self, TrustError};
+use rustls::ClientConfig;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use arc_swap::ArcSwap;
+
+/// The daemon, running.
+pub struct App {
+    config: Config,
+    proofs: Arc<Proofs>,
+    queue: Queue,
+    keeper: Arc<Keeper>,
+    routes: Routes,
+    delivery: Delivery,
+    listeners: Listeners,
+}
+
+/// Why the daemon did not start, or a reload was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Queue(#[from] OpenError),
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Stored tokens.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Certificates to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A key that only a restart can change.
+    #[error("{0} cannot change while running; restart submitd")]
+    NeedsRestart(&'static str),
+    /// No randomness.
+    #[error("the system gives no randomness")]
+    Randomness,
+}
+
+impl App {
+    /// Starts everything; when it returns, every listener is open.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(
+        config: Config,
+        inherited: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
+        let proofs = Proofs::new().map_err(|_| StartError::Randomness)?;
+        let queue = Queue::open(queue::Settings {
+            dir: config.state_dir.join("queue"),
+            max_size: config.queue.max_size,
+            reserve: config.queue.reserve,
+            history: config.queue.history,
+        })?;
+        let mut listeners = Listeners::new(inherited);
+        let prepared = prepare(&mut listeners, &config, &proofs, &queue)?;
+        let routes = Routes(Arc::new(ArcSwap::from_pointee(Trust::read(&config)?)));
+        let keeper = Arc::new(Keeper::open(&config.accounts, &config.state_dir)?);
+        keeper.start();
+        let delivery = Delivery::start(
+            queue.clone(),
+            keeper.clone(),
+            routes.couriers(),
+            delivery::Settings::of(&config),
+            config.accounts.clone(),
+        );
+        listeners.apply(prepared);
+        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners })
+    }
+
+    /// Changes to another configuration: all of it, or nothing.
+    ///
+    /// # Errors
+    /// [`StartError`]; the old configuration stays in force.
+    pub async fn reload(&mut self, config: Config) -> Result<(), StartError> {
+        if config.state_dir != self.config.state_dir {
+            return Err(StartError::NeedsRestart("state_dir"));
+        }
+        let prepared = prepare(&mut self.listeners, &config, &self.proofs, &self.queue)?;
+        let trust = Trust::read(&config)?;
+        // The last that can fail; where it does, it has changed nothing.
+        self.keeper.replace(&config.accounts)?;
+        self.keeper.start();
+        self.routes.replace(trust);
+        self.delivery.reload(delivery::Settings::of(&config), config.accounts.clone());
+        self.listeners.apply(prepared);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Where we listen, ports filled in.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    /// The queue, to look into.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// What systemd shows: `listening on 127.0.0.1:2525, [::1]:2525; 1 account`.
+    pub fn status(&self) -> String {
+        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
+        let accounts = self.config.accounts.len();
+        let plural = if accounts == 1 { "" } else { "s" };
+        format!("listening on {}; {accounts} account{plural}", addresses.join(", "))
+    }
+
+    /// When the delivery loop last showed that it lives, for the watchdog.
+    pub fn alive(&self) -> std::time::Instant {
+        self.delivery.alive()
+    }
+
+    /// Stops in order, within twice the drain bound. True where nothing was cut off; what was cut off is
+    /// safe in the queue.
+    pub async fn stop(mut self) -> bool {
+        let bound = self.config.drain_timeout;
+        let sessions = self.listeners.drain(bound).await;
+        let deliveries = self.delivery.drain(bound).await == 0;
+        if !sessions || !deliveries {
+            tracing::warn!(sessions, deliveries, "drain_timeout is over, what is left is cut off");
+        }
+        self.queue.close().await;
+        tracing::info!("stopped");
+        sessions && deliveries
+    }
+}
+
+/// Binds what `config` names.
+fn prepare(
+    listeners: &mut Listeners,
+    config: &Config,
+    proofs: &Arc<Proofs>,
+    queue: &Queue,
+) -> Result<Prepared, BindError> {
+    let accounts = Arc::new(Accounts::new(config, proofs.clone()));
+    let shared = |listener| Shared::new(config, listener, accounts.clone(), queue.clone());
+    listeners.prepare(config.listeners.iter().map(|listener| Arc::new(shared(listener))).collect())
+}
+
+/// The TLS settings for each `ca_file` (none: only the system's trust), and our name.
+#[derive(Debug)]
+struct Trust {
+    hostname: String,
+    system: Arc<ClientConfig>,
+    extra: HashMap<PathBuf, Arc<ClientConfig>>,
+}
+
+impl Trust {
+    /// Reads the certificates of every account anew.
+    fn read(config: &Config) -> Result<Self, TrustError> {
+        let system = tls::client_config(None)?;
+        let mut extra = HashMap::new();
+        for file in config.accounts.iter().filter_map(|account| account.upstream.ca_file.as_ref()) {
+            if !extra.contains_key(file) {
+                extra.insert(file.clone(), tls::client_config(Some(file))?);
+            }
+        }
+        Ok(Self { hostname: config.hostname.clone(), system, extra })
+    }
+}
+
+/// The ways to the upstreams; what they trust changes with a reload.
+#[derive(Clone, Debug)]
+struct Routes(Arc<ArcSwap<Trust>>);
+
+impl Routes {
+    fn replace(&self, trust: Trust) {
+        self.0.store(Arc::new(trust));
+    }
+
+    /// Makes the way to an account's upstream, for `delivery`.
+    fn couriers(&self) -> impl Fn(&Account) -> Arc<Pool> + Send + 'static {
+        let routes = self.clone();
+        move |account| {
+            let trust = routes.0.load();
+            let extra = account.upstream.ca_file.as_ref().and_then(|file| trust.extra.get(file));
+            let tls = extra.unwrap_or(&trust.system).clone();
+            Arc::new(Pool::new(account.upstream.clone(), trust.hostname.clone(), tls))
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! `submitd config show`.
 
-use super::exit;
-use crate::config::Config;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,11 +17,11 @@ pub enum Verb {
 /// Prints it, or every mistake in it.
 pub fn run(file: Option<&Path>, verb: &Verb) -> ExitCode {
     let Verb::Show { all } = verb;
-    match Config::load(file) {
+    match super::load(file) {
         Ok(config) => {
             print!("{}", config.show(*all));
             ExitCode::SUCCESS
         }
-        Err(problems) => exit::fail(exit::CONFIG, problems),
+        Err(code) => code,
     }
 }

@@ -2,7 +2,6 @@
 
 use super::exit;
 use super::submit::Submission;
-use crate::config::Config;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,9 +17,9 @@ pub struct Args {
 
 /// Exit 0 where every listener greets and answers EHLO, 69 where one does not, 78 for the configuration.
 pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
-    let config = match Config::load(file) {
+    let config = match super::load(file) {
         Ok(config) => config,
-        Err(problems) => return exit::fail(exit::CONFIG, problems),
+        Err(code) => return code,
     };
     let patience = Duration::from_secs(args.timeout);
     for listener in &config.listeners {

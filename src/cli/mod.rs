@@ -6,12 +6,14 @@ mod demo;
 mod exit;
 mod health;
 mod run;
-mod sandbox;
+pub mod sandbox;
 mod send;
 mod submit;
 
+use crate::config::{Config, Problems};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Takes mail from programs that cannot do OAuth2 and relays it to Microsoft 365.
@@ -66,6 +68,23 @@ pub fn main() -> ExitCode {
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
         Verb::Demo(args) => with_runtime(demo::run(args)),
     }
+}
+
+/// The configuration of `file` and the environment; where it has mistakes, all of them are told.
+fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
+    read(file).map_err(|problems| {
+        let colour = std::io::stderr().is_terminal();
+        eprint!("{}", problems.render(colour));
+        ExitCode::from(exit::CONFIG)
+    })
+}
+
+/// The same, for those who tell the mistakes themselves.
+fn read(file: Option<&Path>) -> Result<Config, Problems> {
+    // Variables that are not UTF-8 are nobody's SUBMITD_ ones.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(file, variables)
 }
 
 /// Runs a future on a runtime of its own.

@@ -3,12 +3,32 @@
 //! `file` reads what was written (TOML, environment), `check` turns it into this and gathers every
 //! problem. Sizes are octets, 1 MB = 1,048,576. Durations are written in words (`30s`, `4h`) or seconds.
 
+mod account;
+mod check;
+mod environment;
+mod file;
+mod network;
+mod preset;
+mod problem;
+mod secrets;
+mod section;
+mod show;
+mod surroundings;
+mod tree;
+mod value;
+
+pub use problem::{Excerpt, Place, Problem, Problems};
+pub use show::{Settings, keys};
+
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Where the configuration is looked for where nobody names a file.
+pub const USUAL_FILE: &str = "/etc/submitd/submitd.toml";
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -31,6 +51,61 @@ pub struct Config {
     pub headers: Headers,
     /// How we speak to the operator.
     pub log: Log,
+    /// What is valid and yet doubtful; to be told at every start.
+    pub warnings: Vec<Problem>,
+    /// Every key with its effective value, for [`Config::show`]; holds no secret.
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Reads a file and the variables of the environment. Without a path it is [`USUAL_FILE`], or the
+    /// environment alone where that does not exist.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let variables: Vec<(String, String)> = environment.collect();
+        let path_or_usual = path.unwrap_or(Path::new(USUAL_FILE));
+        let name = path_or_usual.display().to_string();
+        let text = match surroundings::read_file(path_or_usual) {
+            Ok(text) => text,
+            Err(surroundings::Unread::Absent) if path.is_none() => {
+                return Self::from_text(&name, "", &variables).map_err(Problems::of_no_file);
+            }
+            Err(why) => return Err(Problems(vec![why.problem(&name)])),
+        };
+        let mut config = Self::from_text(&name, &text, &variables)?;
+        config.warnings.extend(surroundings::shown_to_others(path_or_usual, &text));
+        Ok(config)
+    }
+
+    /// Reads a text that stands in the file `name`, and the variables. Relative paths in it start from
+    /// the directory of `name`. Of the machine it reads the host name and the files it names.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn from_text(
+        name: &str,
+        text: &str,
+        environment: &[(String, String)],
+    ) -> Result<Self, Problems> {
+        let walk = section::Walk::default();
+        let mut table = file::parse(text, &mut walk.problems.borrow_mut());
+        environment::overlay(&mut table, environment, &mut walk.problems.borrow_mut());
+        let machine = surroundings::Machine::new(name, environment);
+        let config = machine.look(|around| check::check(&table, around, &walk));
+        show::judge_strangers(&walk);
+        let located = |found: Vec<section::Found>| problem::located(name, text, found);
+        let problems = located(walk.problems.take());
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        let warnings = located(walk.warnings.take());
+        Ok(Self { warnings, settings: Settings::new(walk.parts.take()), ..config })
+    }
 }
 
 /// One `[[listener]]`.

@@ -1,4 +1,21 @@
 //! The side branch: a token for an account.
+//!
+//! `token`, `request` and `response` are pure: state, question, answer. `provider` carries a question
+//! to the endpoint, `vault` keeps refresh tokens, `renewal` is one credential at work, `keeper` joins
+//! all into the [`TokenSource`] of the program. Nothing here knows SMTP.
+
+pub mod keeper;
+pub mod provider;
+mod renewal;
+pub mod request;
+pub mod response;
+#[cfg(test)]
+mod stand_in;
+pub mod token;
+pub mod vault;
+
+pub use keeper::{AccountStatus, Keeper};
+pub use vault::VaultError;
 
 use crate::secret::Secret;
 use std::future::Future;

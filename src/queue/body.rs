@@ -1,43 +1,284 @@
-//! The bodies of queued mail: small ones in memory and in the row, large ones streamed to files.
+//! The bodies of queued mail: small ones in memory and in the store, large ones streamed to files.
+//!
+//! It promises that memory stays flat however large a body is, and that a body dropped unfinished or
+//! unaccepted leaves nothing. It does not know what a message is.
 
-use super::StoreError;
+pub use super::reader::Reader;
+
+use super::{StoreError, row};
+use crate::durable::Draft;
+use crate::mail::Id;
+use bytes::Bytes;
+use ring::digest;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::spawn_blocking;
+
+/// Bodies up to here lie in the store itself, larger ones in files.
+pub const INLINE: usize = 256 * 1024;
+/// What goes to and comes from a file at once.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// The directory of body files.
+#[derive(Debug)]
+pub(super) struct Spool {
+    dir: PathBuf,
+    next: AtomicU64,
+}
+
+impl Spool {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir, next: AtomicU64::new(0) }
+    }
+
+    /// Where the body of a mail lies that is not in the store itself.
+    pub(super) fn path(&self, id: Id) -> PathBuf {
+        self.dir.join(id.as_str())
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A name nobody else has: one process holds the store, and it counts.
+    fn draft_path(&self) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(format!("{}-{number}.part", std::process::id()))
+    }
+}
 
 /// Takes a body as it comes; beyond 256 KB it goes to a file. Dropped unfinished, nothing stays.
+///
+/// A full disk is no error here: what follows is let go and `Queue::accept` answers
+/// `AcceptError::Full`, since the client has to be heard to its final dot in any case.
 #[derive(Debug)]
-pub struct Writer {}
+pub struct Writer {
+    spool: Arc<Spool>,
+    buffer: Vec<u8>,
+    size: u64,
+    sink: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Memory,
+    File(Box<Open>),
+    Full(String),
+    /// A write failed or was given up half way.
+    Broken,
+}
+
+struct Open {
+    draft: Draft,
+    context: digest::Context,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.draft.fmt(f)
+    }
+}
+
+impl Open {
+    fn take(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.context.update(octets);
+        self.draft.write(octets)
+    }
+}
 
 impl Writer {
+    pub(super) fn new(spool: Arc<Spool>) -> Self {
+        Self { spool, buffer: Vec::new(), size: 0, sink: Sink::Memory }
+    }
+
+    /// Octets taken so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Takes more octets.
     ///
     /// # Errors
     /// [`StoreError`] where the disk says no.
-    pub async fn write(&mut self, _octets: &[u8]) -> Result<(), StoreError> {
-        todo!()
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), StoreError> {
+        self.size += octets.len() as u64;
+        let most = match self.sink {
+            Sink::Memory => INLINE,
+            Sink::File(_) => CHUNK,
+            Sink::Full(_) => return Ok(()),
+            Sink::Broken => return Err(broken()),
+        };
+        self.buffer.extend_from_slice(octets);
+        if self.buffer.len() > most { self.flush(false).await } else { Ok(()) }
+    }
+
+    /// Writes the buffer to the file, which is made where there is none; `end` syncs it too.
+    async fn flush(&mut self, end: bool) -> Result<(), StoreError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let open = match std::mem::replace(&mut self.sink, Sink::Broken) {
+            Sink::Memory => Err(self.spool.draft_path()),
+            Sink::File(open) => Ok(open),
+            Sink::Full(_) | Sink::Broken => return Err(broken()),
+        };
+        let work = move || -> io::Result<(Box<Open>, Vec<u8>)> {
+            let mut open = match open {
+                Ok(open) => open,
+                Err(path) => Box::new(Open {
+                    draft: Draft::create(path)?,
+                    context: digest::Context::new(&digest::SHA256),
+                }),
+            };
+            open.take(&buffer)?;
+            if end {
+                open.draft.sync()?;
+            }
+            Ok((open, emptied(buffer)))
+        };
+        match spawn_blocking(work).await.map_err(|_| broken())? {
+            Ok((open, buffer)) => {
+                self.buffer = buffer;
+                self.sink = Sink::File(open);
+            }
+            Err(error) if is_full(&error) => self.sink = Sink::Full(error.to_string()),
+            Err(error) => return Err(StoreError(format!("body file: {error}"))),
+        }
+        Ok(())
     }
 
     /// Ends the body; a file is durable when this returns.
     ///
     /// # Errors
     /// [`StoreError`] where the disk says no.
-    pub async fn finish(self) -> Result<Written, StoreError> {
-        todo!()
+    pub async fn finish(mut self) -> Result<Written, StoreError> {
+        if let Sink::File(_) = self.sink {
+            self.flush(true).await?;
+        }
+        let (content, digest) = match self.sink {
+            Sink::Memory => {
+                let digest = row::digest(&self.buffer);
+                (Content::Inline(Bytes::from(self.buffer)), digest)
+            }
+            Sink::File(open) => {
+                let Open { draft, context } = *open;
+                (Content::Draft(draft), row::finished(context))
+            }
+            Sink::Full(what) => (Content::Full(what), [0; 32]),
+            Sink::Broken => return Err(broken()),
+        };
+        Ok(Written { content, size: self.size, digest })
     }
 }
 
-/// A whole body, ready to be accepted.
-#[derive(Debug)]
-pub struct Written {}
+/// The buffer without its octets and, after the first 256 KB, without their room.
+fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    if buffer.capacity() > 2 * CHUNK { Vec::new() } else { buffer }
+}
 
-/// Reads a body in chunks.
-#[derive(Debug)]
-pub struct Reader {}
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
 
-impl Reader {
-    /// The next octets; none at the end. The checksum is compared before the end is told.
-    ///
-    /// # Errors
-    /// [`StoreError`] where it cannot be read or the checksum is wrong.
-    pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, StoreError> {
-        todo!()
+fn broken() -> StoreError {
+    StoreError("the body could not be written".into())
+}
+
+/// A whole body, ready to be accepted. Dropped without that, nothing stays.
+#[derive(Debug)]
+pub struct Written {
+    content: Content,
+    size: u64,
+    digest: [u8; 32],
+}
+
+#[derive(Debug)]
+enum Content {
+    Inline(Bytes),
+    Draft(Draft),
+    Placed(Placed),
+    Full(String),
+}
+
+/// A body file under its final name; removed on drop unless its row was committed.
+#[derive(Debug)]
+struct Placed {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+impl Written {
+    /// Octets of the body.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The octets, where they lie in the store itself.
+    pub(super) fn inline(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Inline(octets) => Some(octets),
+            _ => None,
+        }
+    }
+
+    /// The row of this body is committed, or may be: its file stays.
+    pub(super) fn keep(&mut self) {
+        if let Content::Placed(placed) = &mut self.content {
+            placed.keep = true;
+        }
+    }
+
+    /// Gives a body file its final name, durably. What is full is said as [`Placing::Full`].
+    pub(super) async fn place(&mut self, spool: &Spool, id: Id) -> Result<(), Placing> {
+        let placeholder = Content::Full(String::new());
+        match std::mem::replace(&mut self.content, placeholder) {
+            Content::Full(what) => Err(Placing::Full(what)),
+            Content::Draft(draft) => {
+                let path = spool.path(id);
+                let placed = spawn_blocking(move || place(draft, path));
+                match placed.await.unwrap_or_else(|_| Err(io::Error::other("writing was stopped")))
+                {
+                    Ok(placed) => self.content = Content::Placed(placed),
+                    Err(error) if is_full(&error) => return Err(Placing::Full(error.to_string())),
+                    Err(error) => return Err(Placing::Failed(format!("body file: {error}"))),
+                }
+                Ok(())
+            }
+            content => {
+                self.content = content;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why a body did not get its name.
+pub(super) enum Placing {
+    Full(String),
+    Failed(String),
+}
+
+fn place(draft: Draft, path: PathBuf) -> io::Result<Placed> {
+    // A second mail of the same id must not take the first one's body away.
+    if path.try_exists()? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    // From here on the name is ours, and is removed where the directory cannot be synced.
+    let placed = Placed { path, keep: false };
+    draft.place(&placed.path)?;
+    Ok(placed)
 }

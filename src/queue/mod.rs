@@ -5,15 +5,36 @@
 //! because it is damaged. It knows nothing of SMTP sessions, tokens or upstreams.
 
 pub mod body;
+mod check;
 pub mod entry;
+mod fault;
+mod reader;
 pub mod retry;
+mod room;
+mod row;
+mod schema;
+mod scribe;
 mod store;
+#[cfg(test)]
+mod tests;
+mod view;
+mod wake;
+mod work;
 
-pub use entry::{Entry, Next, RecipientState, Settlement, State, Submission};
+pub use check::{Findings, Problem};
+pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
+pub use fault::{AcceptError, OpenError, SteerError, StoreError};
+pub use view::{Count, Filter, View};
 
 use crate::mail::Id;
+use entry::Order;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
+use store::{Shared, Store};
+use view::Found;
+use work::{Refusal, Work};
 
 /// Proof that a mail is durable. Nothing but the store's commit makes one.
 #[derive(Debug)]
@@ -41,85 +62,100 @@ pub struct Settings {
     pub history: Duration,
 }
 
-/// Why a mail was not taken. The sender may try again in every case.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// The queue's own bound or the disk's reserve is reached: 452 4.3.1.
-    #[error("queue is full: {0}")]
-    Full(String),
-    /// The disk said no: 451 4.3.0.
-    #[error("store failed: {0}")]
-    Store(#[from] StoreError),
+/// What opening the store had to mend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Mails that were under way: they may have been delivered and will be tried again.
+    pub uncertain: Vec<String>,
+    /// Bodies that were never acknowledged and were removed.
+    pub orphans: usize,
+    /// Mails whose body file is missing or cut.
+    pub damaged: Vec<String>,
 }
 
-/// The store could not do what it was asked. Trying again later may help; the operator must look.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
-
-/// Why a store was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds it.
-    #[error("{}: in use by process {holder}", dir.display())]
-    InUse {
-        /// The store.
-        dir: PathBuf,
-        /// Its process id, or `unknown`.
-        holder: String,
-    },
-    /// A newer submitd wrote it; it is left untouched.
-    #[error("{}: written by a newer version (schema {found}, this one knows {known}); use that version", dir.display())]
-    Newer {
-        /// The store.
-        dir: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// The file system said no.
-    #[error("{}: {what}", dir.display())]
-    Failed {
-        /// The store.
-        dir: PathBuf,
-        /// What went wrong and what to do.
-        what: String,
-    },
-}
-
-/// The queue: cheap to clone, one store behind all clones.
+/// The queue: cheap to clone, one store behind all clones. The last clone dropped closes it.
 #[derive(Clone, Debug)]
-pub struct Queue {}
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    /// What delivery reads through, so that a long list does not stop it.
+    lanes: Arc<View>,
+    /// What people read through.
+    desk: Arc<View>,
+    recovery: Recovery,
+}
 
 impl Queue {
     /// Opens or makes the store, recovers what a crash left (`attempting` becomes `uncertain`).
     ///
     /// # Errors
     /// [`OpenError`]; a store that cannot be opened is left as it is.
-    pub fn open(_settings: Settings) -> Result<Self, OpenError> {
-        todo!()
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        let Settings { dir, max_size, reserve, history } = settings;
+        let failed =
+            |error: std::io::Error| OpenError::Failed { dir: dir.clone(), what: error.to_string() };
+        let spool = Arc::new(body::Spool::new(schema::bodies(&dir)));
+        let mut opened = schema::open(&dir, &spool)?;
+        let recovery = std::mem::take(&mut opened.recovery);
+        let room = room::Room::new(&schema::database(&dir), max_size, reserve).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            room,
+            recent: wake::Recent::default(),
+            bells: wake::Bells::default(),
+            spool,
+            commits: 0.into(),
+        });
+        let lanes = Arc::new(View::open(&dir)?);
+        let desk = Arc::new(View::open(&dir)?);
+        let store = Store::start(opened, shared, history).map_err(failed)?;
+        Ok(Self { inner: Arc::new(Inner { store, lanes, desk, recovery }) })
+    }
+
+    /// What opening had to mend.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
+    }
+
+    /// Writes what was asked for so far and ends the writer; everything later fails.
+    pub async fn close(&self) {
+        let inner = self.inner.clone();
+        // Fails only where the writer's end panicked, which was told then.
+        let _ = tokio::task::spawn_blocking(move || inner.store.close()).await;
     }
 
     /// A place for a body that is about to come.
     pub fn spool(&self) -> body::Writer {
-        todo!()
+        body::Writer::new(self.shared().spool.clone())
     }
 
     /// Whether there is room for `size` more octets; cheap, asked at MAIL.
     ///
     /// # Errors
     /// [`AcceptError::Full`].
-    pub fn has_room(&self, _size: u64) -> Result<(), AcceptError> {
-        todo!()
+    pub fn has_room(&self, size: u64) -> Result<(), AcceptError> {
+        self.shared().room.fits(self.used(), size).map_err(AcceptError::Full)
     }
 
-    /// Makes the mail durable.
+    /// Octets of bodies in the queue.
+    pub fn used(&self) -> u64 {
+        self.shared().room.used()
+    }
+
+    /// Commits so far; with many at work each holds the work of many.
+    pub fn commits(&self) -> u64 {
+        self.shared().commits.load(Ordering::Relaxed)
+    }
+
+    /// Makes the mail durable. Dropped while it waits, the mail may be kept or not.
     ///
     /// # Errors
     /// [`AcceptError`]; nothing of the mail is kept then.
-    pub async fn accept(&self, _submission: Submission) -> Result<Receipt, AcceptError> {
-        todo!()
+    pub async fn accept(&self, submission: Submission) -> Result<Receipt, AcceptError> {
+        self.inner.store.accept(submission).await
     }
 
     /// At most `most` entries of `account` that are due at `now`, in order of due time; `skip` are in hand.
@@ -128,48 +164,214 @@ impl Queue {
     /// [`StoreError`].
     pub async fn due(
         &self,
-        _account: &str,
-        _now: SystemTime,
-        _most: usize,
-        _skip: &[Id],
+        account: &str,
+        now: SystemTime,
+        most: usize,
+        skip: &[Id],
     ) -> Result<Vec<Entry>, StoreError> {
-        todo!()
+        let (account, limit) = (account.to_owned(), most.saturating_add(skip.len()));
+        let reads = read(&self.inner.lanes, move |view| view.due(&account, now, limit)).await?;
+        let mut entries = Vec::with_capacity(reads.len().min(most));
+        for read in reads {
+            match read.fault {
+                Some(fault) => self.inner.store.notes().damage(read.key, fault),
+                None if entries.len() < most && !skip.contains(&read.entry.id) => {
+                    entries.push(read.entry);
+                }
+                None => {}
+            }
+        }
+        Ok(entries)
     }
 
-    /// When the next entry of `account` is due; none where it has none.
+    /// When the next entry of `account` is due; none where it has none. Entries in hand count until
+    /// they are marked `attempting`; [`Queue::next_due_besides`] leaves them out.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn next_due(&self, _account: &str) -> Result<Option<SystemTime>, StoreError> {
-        todo!()
+    pub async fn next_due(&self, account: &str) -> Result<Option<SystemTime>, StoreError> {
+        self.next_due_besides(account, &[]).await
     }
 
-    /// Waits until something of `account` was accepted, released or settled since the last call.
-    pub async fn changed(&self, _account: &str) {
-        todo!()
+    /// When the next entry of `account` is due that is not in `skip`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next_due_besides(
+        &self,
+        account: &str,
+        skip: &[Id],
+    ) -> Result<Option<SystemTime>, StoreError> {
+        let (account, limit) = (account.to_owned(), skip.len().saturating_add(1));
+        let first = read(&self.inner.lanes, move |view| view.first_due(&account, limit)).await?;
+        let is_free = |key: &String| skip.iter().all(|id| id.as_str() != key);
+        Ok(first.into_iter().find(|(key, _)| is_free(key)).map(|(_, due)| due))
     }
 
-    /// Opens the body, checks its length and checksum as it is read.
+    /// Waits until something of `account` was accepted, steered or settled; returns at once where that
+    /// happened since the last return. Many changes may end one wait. It is for one waiter an account:
+    /// two would share the wake-ups. A wait that is dropped loses none.
+    pub async fn changed(&self, account: &str) {
+        self.shared().bells.bell(account).notified().await;
+    }
+
+    /// Opens the body. What is in the store itself is verified here, a file as it is read. A body that
+    /// is gone or damaged turns the mail into [`State::Damaged`], which no settlement but
+    /// [`Next::Done`] undoes.
     ///
     /// # Errors
     /// [`StoreError`] where it is gone or damaged.
-    pub async fn body(&self, _entry: &Entry) -> Result<body::Reader, StoreError> {
-        todo!()
+    pub async fn body(&self, entry: &Entry) -> Result<body::Reader, StoreError> {
+        let id = entry.id;
+        if let Some(octets) = self.shared().recent.get(id) {
+            return Ok(reader::Reader::of_octets(octets));
+        }
+        match read(&self.inner.lanes, move |view| view.body(id)).await? {
+            None => Err(Refusal::Unknown.into_error(id)),
+            Some(Found::Octets(octets)) => Ok(reader::Reader::of_octets(octets)),
+            Some(Found::File { file, size, digest }) => {
+                let notes = self.inner.store.notes();
+                let alarm = move |fault: &str| notes.damage(id.to_string(), fault.to_owned());
+                Ok(reader::Reader::of_file(file, size, digest, Box::new(alarm)))
+            }
+            Some(Found::Damaged(fault)) => {
+                self.inner.store.notes().damage(id.to_string(), fault.clone());
+                Err(StoreError(format!("{id}: {fault}")))
+            }
+        }
     }
 
     /// Durably marks that the final dot is about to be sent.
     ///
     /// # Errors
-    /// [`StoreError`]: then the dot must not be sent.
-    pub async fn attempting(&self, _id: Id) -> Result<(), StoreError> {
-        todo!()
+    /// [`StoreError`]: then the dot must not be sent. The store failed, or a person held or removed
+    /// the mail meanwhile.
+    pub async fn attempting(&self, id: Id) -> Result<(), StoreError> {
+        let done = self.inner.store.perform(Work::Attempting(id)).await;
+        done.map_err(|refusal| refusal.into_error(id))
     }
 
-    /// Durably notes what became of a try; a bounce in it is queued in the same transaction.
+    /// Durably notes what became of a try; a bounce in it is queued in the same transaction. A mail
+    /// held or found damaged meanwhile stays so; one that was removed needs no settling and is no error.
     ///
     /// # Errors
     /// [`StoreError`]: the lane must stop until it can settle.
-    pub async fn settle(&self, _id: Id, _settlement: Settlement) -> Result<(), StoreError> {
-        todo!()
+    pub async fn settle(&self, id: Id, settlement: Settlement) -> Result<(), StoreError> {
+        self.inner.store.settle(id, settlement).await
     }
+
+    /// Has a queued mail wait for a person.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    pub async fn hold(&self, id: Id) -> Result<(), SteerError> {
+        self.steer(id, Order::Hold).await
+    }
+
+    /// Lets a held mail go, now.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    pub async fn release(&self, id: Id) -> Result<(), SteerError> {
+        self.steer(id, Order::Release).await
+    }
+
+    /// Makes a mail due now, also one that was held, given up or damaged; recipients that failed for
+    /// good in a mail that was given up wait again.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    pub async fn retry(&self, id: Id) -> Result<(), SteerError> {
+        self.steer(id, Order::Retry).await
+    }
+
+    /// Takes a mail out of the queue unsent; it is listed in the history as removed.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    pub async fn remove(&self, id: Id) -> Result<(), SteerError> {
+        self.steer(id, Order::Remove).await
+    }
+
+    /// Mails in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Entry>, StoreError> {
+        read(&self.inner.desk, move |view| view.list(&filter)).await
+    }
+
+    /// One mail of the queue.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn show(&self, id: Id) -> Result<Option<Entry>, StoreError> {
+        read(&self.inner.desk, move |view| view.show(id)).await
+    }
+
+    /// Mails that left the queue, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn history(
+        &self,
+        account: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let account = account.map(str::to_owned);
+        read(&self.inner.desk, move |view| view.history(account.as_deref(), most)).await
+    }
+
+    /// What lies in the queue, by account and state, with the oldest of each.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        read(&self.inner.desk, View::counts).await
+    }
+
+    /// Checks pages, rows and bodies in the background, through a connection of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store cannot be read so far.
+    pub async fn check(&self) -> Result<Findings, StoreError> {
+        read(&self.inner.desk, |desk| {
+            View::open(desk.dir()).map_err(|error| StoreError(error.to_string()))?.check()
+        })
+        .await
+    }
+
+    async fn steer(&self, id: Id, order: Order) -> Result<(), SteerError> {
+        match self.inner.store.perform(Work::Steer(id, order)).await {
+            Ok(()) => {
+                tracing::info!(%id, ?order, "steered by a person");
+                Ok(())
+            }
+            Err(Refusal::Unknown) => Err(SteerError::Unknown(id)),
+            Err(Refusal::State(state)) => Err(SteerError::State { id, state }),
+            Err(refusal) => Err(refusal.into_error(id).into()),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.inner.store.shared
+    }
+}
+
+/// Reads off the async threads.
+async fn read<T: Send + 'static>(
+    view: &Arc<View>,
+    look: impl FnOnce(&View) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let view = view.clone();
+    let read = tokio::task::spawn_blocking(move || look(&view)).await;
+    read.unwrap_or_else(|_| Err(StoreError("reading the store was stopped".into())))
+}
+
+/// Looks into a store without holding it: while a daemon runs, or while none does.
+///
+/// # Errors
+/// [`OpenError`] where there is none, or one this program does not know.
+pub fn open_read_only(dir: &std::path::Path) -> Result<View, OpenError> {
+    View::open(dir)
 }

@@ -12,6 +12,7 @@ use crate::mail::Id;
 use crate::observe::redact;
 use crate::queue::Queue;
 use crate::smtp::Reply;
+use crate::smtp::reply_write::LONGEST_LINE;
 use crate::smtp::extension::Extension;
 use crate::smtp::sasl::Mechanism;
 use crate::smtp::server::{Credentials, Dialogue, Event, Mail, Phrases, Terms};
@@ -86,12 +87,15 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
         hello: "at your service".into(),
         extensions,
         mechanisms: vec![Mechanism::Plain, Mechanism::Login],
+        hello_required: false,
         auth_needs_tls: false,
         auth_required: listener.auth == Auth::Required,
         tls_required: false,
+        bearer_refusal: None,
         max_message_size: listener.max_message_size,
         max_recipients: listener.max_recipients,
         max_errors: listener.max_errors,
+        max_reply_line: LONGEST_LINE,
         reject_bare_newline: listener.bare_newline == BareNewline::Reject,
         phrases: &Phrases::OURS,
     }

@@ -1,1 +1,915 @@
-//! (being written)
+//! The client half of SMTP as a machine: towards the server that takes mail from us.
+//!
+//! `feed` takes what came, `advance` says what is to be done next and never waits, `output` holds what is
+//! to be written before waiting for more input. It promises that the token is written only inside TLS,
+//! that nothing read before TLS counts after it, and that every recipient of a mail gets a result. It
+//! judges no reply beyond what the protocol needs; whether a mail is lost or retried is decided elsewhere.
+//!
+//! ```text
+//! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
+//! ```
+
+pub use super::transaction::{Refusal, Step, Trouble};
+
+use super::Reply;
+use super::extension::Extension;
+use super::offer::Offer;
+use super::reply::Reader;
+use super::transaction::{Phase, Transaction, refused};
+use crate::mail::Envelope;
+use crate::secret::Secret;
+use bytes::{Buf, BytesMut};
+
+/// The output buffer of an idle connection is not kept beyond this.
+const OUTPUT_KEPT: usize = 4 * 1024;
+
+/// Who we are to the server.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Our name in EHLO.
+    pub hostname: String,
+    /// TLS comes by STARTTLS; otherwise the connection is inside TLS from the start.
+    pub starttls: bool,
+    /// The XOAUTH2 response, as [`super::sasl_client::xoauth2`] makes it.
+    pub response: Secret,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Event {
+    /// Write the output, read, `feed`.
+    NeedInput,
+    /// Do the TLS handshake, call `tls_started`. Nothing is left to be written or read before it.
+    StartTls,
+    /// Logged in and idle: `send` a mail or `quit`.
+    Ready,
+    /// Bring more of the body by `body`, or end it by `body_end`. Write the output whenever it is large.
+    Body,
+    /// The body is complete: write the output, then `dot`, or `interrupt`.
+    Commit,
+    /// One result for each recipient, in their order. `advance` then says whether it goes on.
+    Finished(Vec<Result<Reply, Refusal>>),
+    /// It did not come to `Ready`: the connection is of no use.
+    Failed(Refusal),
+    /// The connection is of no use any more: write the output if that can be done and close.
+    Closed,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Hello,
+    StartTls,
+    Handshake,
+    Auth,
+    Response,
+    /// The server answered the response with a challenge, an error in JSON (RFC 7628 §3.2.2), and got an
+    /// empty line.
+    Challenged,
+    Ready,
+    Mail(Box<Transaction>),
+    Quit,
+    Failed(Refusal),
+    Closed,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Dialogue {
+    terms: Terms,
+    state: State,
+    is_inside_tls: bool,
+    offer: Offer,
+    reader: Reader,
+    input: BytesMut,
+    output: BytesMut,
+    is_ended: bool,
+    needs_reset: bool,
+    replies: usize,
+}
+
+impl Dialogue {
+    /// A new connection: the server speaks first.
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            is_inside_tls: !terms.starttls,
+            terms,
+            state: State::Greeting,
+            offer: Offer::default(),
+            reader: Reader::new(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            is_ended: false,
+            needs_reset: false,
+            replies: 0,
+        }
+    }
+
+    /// Takes octets from the server.
+    pub fn feed(&mut self, octets: &[u8]) {
+        self.input.extend_from_slice(octets);
+    }
+
+    /// The server closed its side.
+    pub fn feed_end(&mut self) {
+        self.is_ended = true;
+    }
+
+    /// What is to be written.
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// What the server offers since its last EHLO reply.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Replies since the connection began: a driver sees by it whether the server goes on.
+    pub fn replies(&self) -> usize {
+        self.replies
+    }
+
+    /// Where it stands; Mail while idle.
+    pub fn step(&self) -> Step {
+        match &self.state {
+            State::Greeting => Step::Greeting,
+            State::Hello => Step::Hello,
+            State::StartTls | State::Handshake => Step::Tls,
+            State::Auth | State::Response | State::Challenged => Step::Auth,
+            State::Mail(transaction) => transaction.step(),
+            State::Failed(refusal) => refusal.step,
+            State::Ready | State::Quit | State::Closed => Step::Mail,
+        }
+    }
+
+    /// What is to be done next; never waits.
+    pub fn advance(&mut self) -> Event {
+        loop {
+            match &self.state {
+                State::Handshake => return Event::StartTls,
+                State::Failed(_) => return self.fail_once(),
+                State::Closed => return Event::Closed,
+                State::Mail(transaction) if transaction.phase == Phase::Over => {
+                    return self.finish();
+                }
+                _ => {}
+            }
+            let mut rest = &self.input[..];
+            let result = self.reader.read(&mut rest);
+            let used = self.input.len() - rest.len();
+            self.input.advance(used);
+            match result {
+                Ok(Some(reply)) => self.take(reply),
+                Ok(None) if self.is_ended => self.break_off(Trouble::Closed),
+                Ok(None) => return self.wait(),
+                Err(error) => self.break_off(Trouble::Protocol(error.to_string())),
+            }
+        }
+    }
+
+    fn wait(&self) -> Event {
+        match &self.state {
+            State::Ready => Event::Ready,
+            State::Mail(transaction) if transaction.phase == Phase::Body => Event::Body,
+            State::Mail(transaction) if transaction.phase == Phase::Commit => Event::Commit,
+            _ => Event::NeedInput,
+        }
+    }
+
+    fn fail_once(&mut self) -> Event {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Failed(refusal) => Event::Failed(refusal),
+            _ => Event::Closed,
+        }
+    }
+
+    fn finish(&mut self) -> Event {
+        let next = if self.is_ended { State::Closed } else { State::Ready };
+        let State::Mail(transaction) = std::mem::replace(&mut self.state, next) else {
+            return Event::Closed;
+        };
+        self.needs_reset = transaction.is_open_there;
+        if self.output.is_empty() && self.output.capacity() > OUTPUT_KEPT {
+            self.output = BytesMut::new();
+        }
+        Event::Finished(transaction.into_results())
+    }
+
+    fn fail(&mut self, trouble: Trouble) {
+        self.state = State::Failed(Refusal { step: self.step(), trouble });
+    }
+
+    /// What is under way fails with this; nothing may follow on this connection.
+    fn break_off(&mut self, trouble: Trouble) {
+        let step = self.step();
+        self.is_ended = true;
+        self.output.clear();
+        match &mut self.state {
+            State::Mail(transaction) => {
+                transaction.give_up(step, trouble);
+            }
+            State::Ready | State::Quit | State::Closed => self.state = State::Closed,
+            State::Failed(_) => {}
+            _ => self.fail(trouble),
+        }
+    }
+
+    /// The driver gives up: timeout, lost network, no commit. The final dot is not written any more.
+    pub fn interrupt(&mut self) {
+        self.break_off(Trouble::Interrupted);
+    }
+
+    fn take(&mut self, reply: Reply) {
+        self.replies += 1;
+        match &mut self.state {
+            State::Greeting => self.take_greeting(reply),
+            State::Hello => self.take_hello(reply),
+            State::StartTls => self.take_starttls(reply),
+            State::Auth => self.take_auth(reply),
+            State::Response | State::Challenged => self.take_login(reply),
+            State::Mail(transaction) => {
+                if !transaction.take(reply, &mut self.output) {
+                    self.is_ended = true;
+                    self.output.clear();
+                }
+            }
+            // Out of turn: a 421 before an idle connection is closed, or an answer too many.
+            State::Ready | State::Quit | State::Handshake | State::Failed(_) | State::Closed => {
+                self.state = State::Closed;
+            }
+        }
+    }
+
+    fn take_greeting(&mut self, reply: Reply) {
+        if reply.code == 220 { self.say_hello() } else { self.fail(refused(reply)) }
+    }
+
+    fn say_hello(&mut self) {
+        self.output.extend_from_slice(format!("EHLO {}\r\n", self.terms.hostname).as_bytes());
+        self.state = State::Hello;
+    }
+
+    fn take_hello(&mut self, reply: Reply) {
+        if reply.code != 250 {
+            return self.fail(refused(reply));
+        }
+        self.offer = Offer::read(&reply);
+        if !self.is_inside_tls {
+            self.state = State::StartTls;
+            if !self.offer.has(Extension::StartTls) {
+                return self.fail(Trouble::NotOffered("STARTTLS"));
+            }
+            self.output.extend_from_slice(b"STARTTLS\r\n");
+        } else {
+            self.state = State::Auth;
+            if !self.offer.has_mechanism("XOAUTH2") {
+                return self.fail(Trouble::NotOffered("AUTH XOAUTH2"));
+            }
+            // In two steps: with the response the line would be longer than 512 octets (RFC 4954 §4).
+            self.output.extend_from_slice(b"AUTH XOAUTH2\r\n");
+        }
+    }
+
+    fn take_starttls(&mut self, reply: Reply) {
+        if reply.code != 220 {
+            return self.fail(refused(reply));
+        }
+        // RFC 3207 §4.2, CVE-2011-0411: somebody on the way put answers before the handshake.
+        if !self.input.is_empty() || self.reader.is_midway() {
+            return self.fail(injected());
+        }
+        self.state = State::Handshake;
+    }
+
+    /// TLS stands: everything before it is forgotten (RFC 3207 §4.2).
+    pub fn tls_started(&mut self) {
+        if !matches!(self.state, State::Handshake) {
+            return;
+        }
+        if !self.input.is_empty() {
+            return self.fail(injected());
+        }
+        self.offer = Offer::default();
+        self.reader = Reader::new();
+        self.is_inside_tls = true;
+        self.say_hello();
+    }
+
+    fn take_auth(&mut self, reply: Reply) {
+        if reply.code != 334 {
+            return self.fail(refused(reply));
+        }
+        // Said once; an idle connection need not hold it.
+        let response = std::mem::replace(&mut self.terms.response, Secret::new(""));
+        self.output.extend_from_slice(response.expose().as_bytes());
+        self.output.extend_from_slice(b"\r\n");
+        self.state = State::Response;
+    }
+
+    fn take_login(&mut self, reply: Reply) {
+        match (reply.code, &self.state) {
+            (235, _) => self.state = State::Ready,
+            (334, State::Response) => {
+                self.output.extend_from_slice(b"\r\n");
+                self.state = State::Challenged;
+            }
+            _ => self.fail(refused(reply)),
+        }
+    }
+
+    /// Begins a mail on a connection that is `Ready`. What the server cannot take at all is answered
+    /// without a word to it.
+    pub fn send(&mut self, envelope: &Envelope, size: u64) {
+        let mut transaction = Transaction::idle(envelope.recipients.len());
+        if !matches!(self.state, State::Ready) {
+            self.is_ended = true;
+            transaction.give_up(Step::Mail, Trouble::Closed);
+        } else {
+            let (offer, reset, output) = (&self.offer, self.needs_reset, &mut self.output);
+            match Transaction::begin(envelope, size, offer, reset, output) {
+                Ok(begun) => transaction = begun,
+                Err(trouble) => {
+                    transaction.is_open_there = self.needs_reset;
+                    transaction.give_up(Step::Mail, trouble);
+                }
+            }
+        }
+        self.state = State::Mail(Box::new(transaction));
+    }
+
+    /// More of the body; only after [`Event::Body`].
+    pub fn body(&mut self, chunk: &[u8]) {
+        if let State::Mail(transaction) = &mut self.state {
+            transaction.body(chunk, &mut self.output);
+        }
+    }
+
+    /// The body is complete; only after [`Event::Body`].
+    pub fn body_end(&mut self) {
+        if let State::Mail(transaction) = &mut self.state
+            && transaction.phase == Phase::Body
+        {
+            transaction.phase = Phase::Commit;
+        }
+    }
+
+    /// Writes the final dot; only after [`Event::Commit`].
+    pub fn dot(&mut self) {
+        if let State::Mail(transaction) = &mut self.state {
+            transaction.dot(&mut self.output);
+        }
+    }
+
+    /// Says goodbye on a connection that is `Ready`.
+    pub fn quit(&mut self) {
+        if matches!(self.state, State::Ready) {
+            self.output.extend_from_slice(b"QUIT\r\n");
+            self.state = State::Quit;
+        }
+    }
+}
+
+fn injected() -> Trouble {
+    Trouble::Protocol(
+        "text after the 220 of STARTTLS, before TLS: somebody sits in between".to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Address, BodyKind, Notify, Recipient, Ret};
+    use crate::smtp::sasl_client::xoauth2;
+
+    const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\nend\r\n";
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn envelope(recipients: &[&str]) -> Envelope {
+        Envelope {
+            sender: Some(address("s@x")),
+            body: BodyKind::Undeclared,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+            recipients: recipients.iter().map(|r| Recipient::new(address(r))).collect(),
+        }
+    }
+
+    /// What happened in a play.
+    #[derive(Debug, Default, PartialEq)]
+    struct Played {
+        ready: usize,
+        commits: usize,
+        results: Vec<Vec<String>>,
+        failed: Option<Refusal>,
+        closed: bool,
+    }
+
+    struct Stage {
+        dialogue: Dialogue,
+        mails: Vec<Envelope>,
+        commits: bool,
+        wants_tls: bool,
+        sent: Vec<u8>,
+        played: Played,
+    }
+
+    impl Stage {
+        fn pump(&mut self) {
+            self.wants_tls = false;
+            loop {
+                let event = self.dialogue.advance();
+                self.sent.extend_from_slice(&self.dialogue.output().split());
+                match event {
+                    Event::NeedInput => return,
+                    Event::StartTls => return self.wants_tls = true,
+                    Event::Ready if self.mails.is_empty() => return self.played.ready += 1,
+                    Event::Ready => {
+                        let mail = self.mails.remove(0);
+                        self.dialogue.send(&mail, BODY.len() as u64);
+                    }
+                    Event::Body => {
+                        for octet in BODY {
+                            self.dialogue.body(std::slice::from_ref(octet));
+                        }
+                        self.dialogue.body_end();
+                    }
+                    Event::Commit => {
+                        self.played.commits += 1;
+                        if self.commits { self.dialogue.dot() } else { self.dialogue.interrupt() }
+                    }
+                    Event::Finished(results) => self.played.results.push(
+                        results
+                            .into_iter()
+                            .map(|result| match result {
+                                Ok(reply) => reply.to_string(),
+                                Err(Refusal { step, trouble }) => format!("{step:?} {trouble:?}"),
+                            })
+                            .collect(),
+                    ),
+                    Event::Failed(refusal) => self.played.failed = Some(refusal),
+                    Event::Closed => return self.played.closed = true,
+                }
+            }
+        }
+    }
+
+    /// Plays a script, the server's octets in pieces of `piece`.
+    fn play_in(
+        piece: usize,
+        starttls: bool,
+        commits: bool,
+        script: &str,
+        mails: &[Envelope],
+    ) -> Played {
+        let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
+        let terms = Terms { hostname: "me.example".into(), starttls, response };
+        let mut stage = Stage {
+            dialogue: Dialogue::new(terms),
+            mails: mails.to_vec(),
+            commits,
+            wants_tls: false,
+            sent: Vec::new(),
+            played: Played::default(),
+        };
+        let mut heard = Vec::new();
+        for line in script.lines().map(str::trim_start).chain(["."]) {
+            if let Some(text) = line.strip_prefix("S: ") {
+                heard.extend_from_slice(text.as_bytes());
+                heard.extend_from_slice(b"\r\n");
+                continue;
+            }
+            for part in heard.chunks(piece) {
+                stage.dialogue.feed(part);
+                stage.pump();
+            }
+            heard.clear();
+            match line {
+                "END" => stage.dialogue.feed_end(),
+                "TLS" => {
+                    assert!(stage.wants_tls, "no TLS wanted");
+                    stage.dialogue.tls_started();
+                }
+                _ => {}
+            }
+            stage.pump();
+            if let Some(text) = line.strip_prefix("C: ") {
+                let text = format!("{text}\r\n").into_bytes();
+                let front = &stage.sent[..text.len().min(stage.sent.len())];
+                assert_eq!(front.escape_ascii().to_string(), text.escape_ascii().to_string());
+                stage.sent.drain(..text.len());
+            }
+        }
+        assert_eq!(stage.sent.escape_ascii().to_string(), "", "nothing more is said");
+        stage.played.ready = usize::from(stage.played.ready > 0);
+        stage.played
+    }
+
+    /// The same however the octets come.
+    fn play(script: &str, mails: &[Envelope]) -> Played {
+        let whole = play_in(usize::MAX, true, true, script, mails);
+        for piece in 1..40 {
+            assert_eq!(play_in(piece, true, true, script, mails), whole, "pieces of {piece}");
+        }
+        whole
+    }
+
+    const LOGIN: &str = "S: 220 there ESMTP
+        C: EHLO me.example
+        S: 250-there
+        S: 250-STARTTLS
+        S: 250 PIPELINING
+        C: STARTTLS
+        S: 220 2.0.0 ready
+        TLS
+        C: EHLO me.example
+        S: 250-there
+        S: 250-SIZE 1000
+        S: 250-AUTH LOGIN XOAUTH2
+        {OFFER}
+        S: 250 ENHANCEDSTATUSCODES
+        C: AUTH XOAUTH2
+        S: 334 
+        C: dXNlcj11QHgBYXV0aD1CZWFyZXIgdG9rAQE=
+        S: 235 2.7.0 Authentication successful
+        ";
+
+    fn after_login(offer: &str, script: &str) -> String {
+        let offer: String = offer.split(' ').map(|word| format!("S: 250-{word}\n")).collect();
+        LOGIN.replace("{OFFER}", &offer) + script
+    }
+
+    #[test]
+    fn logs_in_and_sends_in_one_flight() {
+        let script = after_login(
+            "PIPELINING",
+            "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: DATA
+            S: 250 2.1.0 ok
+            S: 250 2.1.5 ok
+            S: 354 go
+            C: Subject: x
+            C: 
+            C: ..dot
+            C: end
+            C: .
+            S: 250 2.0.0 OK <id> [Hostname=h]",
+        );
+        let played = play(&script, &[envelope(&["a@x"])]);
+        assert_eq!(played.results, [["250 2.0.0 OK <id> [Hostname=h]"]]);
+        assert!(played.ready == 1 && played.commits == 1 && !played.closed);
+    }
+
+    #[test]
+    fn without_pipelining_each_command_waits() {
+        let mail = "C: MAIL FROM:<s@x> SIZE=25
+            S: 250 ok
+            C: RCPT TO:<a@x>
+            S: 250 ok
+            C: RCPT TO:<b@x>
+            S: 550 5.1.1 no
+            C: DATA
+            S: 354 go
+            C: Subject: x
+            C: 
+            C: ..dot
+            C: end
+            C: .
+            S: 250 taken
+            ";
+        let script = after_login("X", &mail.repeat(2));
+        let mails = [envelope(&["a@x", "b@x"]), envelope(&["a@x", "b@x"])];
+        let played = play(&script, &mails);
+        let refused = "Rcpt Reply(Reply(550 5.1.1 no))";
+        assert_eq!(played.results, [["250 taken", refused], ["250 taken", refused]]);
+    }
+
+    #[test]
+    fn b06_each_recipient_keeps_its_own_reply() {
+        let script = after_login(
+            "PIPELINING",
+            "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: RCPT TO:<b@x>
+            C: RCPT TO:<c@x>
+            C: DATA
+            S: 250 ok
+            S: 550-5.1.1 no
+            S: 550 5.1.1 such user
+            S: 452 4.5.3 later
+            S: 251 forwards
+            S: 354 go
+            C: Subject: x
+            C: 
+            C: ..dot
+            C: end
+            C: .
+            S: 250 taken",
+        );
+        let played = play(&script, &[envelope(&["a@x", "b@x", "c@x"])]);
+        let results = &played.results[0];
+        assert_eq!(results[0], "Rcpt Reply(Reply(550 5.1.1 no such user))");
+        assert_eq!(results[1], "Rcpt Reply(Reply(452 4.5.3 later))");
+        assert_eq!(results[2], "250 taken");
+    }
+
+    #[test]
+    fn no_body_where_no_recipient_was_taken() {
+        let flight = "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: DATA
+            ";
+        // A 354 all the same is answered by a lone dot; otherwise RSET opens the next flight.
+        let script = after_login(
+            "PIPELINING",
+            &format!(
+                "{flight}S: 250 ok
+                S: 550 no
+                S: 354 go
+                C: .
+                S: 554 no recipients
+                {flight}S: 250 ok
+                S: 550 no
+                S: 503 no recipients
+                C: RSET
+                {flight}S: 250 reset
+                S: 451 4.7.500 busy
+                S: 503 no
+                S: 503 no"
+            ),
+        );
+        let mail = envelope(&["a@x"]);
+        let played = play(&script, &[mail.clone(), mail.clone(), mail.clone()]);
+        let refused = "Rcpt Reply(Reply(550 no))";
+        assert_eq!(played.results, [[refused], [refused], ["Mail Reply(Reply(451 4.7.500 busy))"]]);
+        assert!(played.commits == 0 && played.ready == 1);
+
+        let script = after_login(
+            "X",
+            "C: MAIL FROM:<s@x> SIZE=25
+            S: 250 ok
+            C: RCPT TO:<a@x>
+            S: 550 no
+            C: RSET
+            S: 250 ok
+            C: MAIL FROM:<s@x> SIZE=25
+            S: 550 no",
+        );
+        let played = play(&script, &[mail.clone(), mail]);
+        assert_eq!(played.results, [[refused], ["Mail Reply(Reply(550 no))"]]);
+    }
+
+    #[test]
+    fn refusals_and_ends_are_told_with_their_step() {
+        let flight = "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: RCPT TO:<b@x>
+            C: DATA
+            ";
+        let body = "S: 250 ok
+            S: 250 ok
+            S: 250 ok
+            S: 354 go
+            C: Subject: x
+            C: 
+            C: ..dot
+            C: end
+            C: .
+            ";
+        let same = |text: &str| vec![text.to_owned(); 2];
+        let table = [
+            ("END".to_owned(), same("Mail Closed"), true),
+            ("S: 250 ok\nEND".into(), same("Rcpt Closed"), true),
+            ("S: 250 ok\nS: 250 ok\nS: 250 ok\nEND".into(), same("Data Closed"), true),
+            (
+                "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 451 4.3.0 no".into(),
+                same("Data Reply(Reply(451 4.3.0 no))"),
+                false,
+            ),
+            ("S: 421 4.4.2 bye".into(), same("Mail Reply(Reply(421 4.4.2 bye))"), true),
+            (
+                "S: 250 ok\nS: 550 no\nS: 421 bye".into(),
+                vec!["Rcpt Reply(Reply(550 no))".into(), "Rcpt Reply(Reply(421 bye))".into()],
+                true,
+            ),
+            ("S: 354 what".into(), same("Mail Protocol(\"answer out of place: 354 what\")"), true),
+            (format!("{body}END"), same("Dot Closed"), true),
+            (format!("{body}S: 432 4.3.2 slow"), same("Dot Reply(Reply(432 4.3.2 slow))"), false),
+            (format!("{body}S: 421 x"), same("Dot Reply(Reply(421 x))"), true),
+            (format!("{body}S: 250 taken\nEND"), same("250 taken"), true),
+            (
+                format!("{body}S: hello"),
+                same("Dot Protocol(\"a line is no reply: \\\"hello\\\"\")"),
+                true,
+            ),
+        ];
+        for (script, results, closed) in table {
+            let script = after_login("PIPELINING", &format!("{flight}{script}"));
+            let played = play(&script, &[envelope(&["a@x", "b@x"])]);
+            assert_eq!(played.results, [results], "{script}");
+            assert_eq!(played.closed, closed, "{script}");
+        }
+    }
+
+    #[test]
+    fn without_commit_there_is_no_dot() {
+        let script = after_login(
+            "PIPELINING",
+            "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: DATA
+            S: 250 ok
+            S: 250 ok
+            S: 354 go
+            C: Subject: x
+            C: 
+            C: ..dot
+            C: end",
+        );
+        let played = play_in(1, true, false, &script, &[envelope(&["a@x"])]);
+        assert_eq!(played.results, [["Body Interrupted"]]);
+        assert!(played.closed);
+    }
+
+    #[test]
+    fn a_server_that_gives_up_in_the_body_is_heard() {
+        let response = Secret::new("eA==");
+        let terms = Terms { hostname: "me".into(), starttls: false, response };
+        for (words, trouble) in [
+            (
+                "552 5.3.4 too big\r\n",
+                Trouble::Reply(Reply::new(552, crate::smtp::Enhanced(5, 3, 4), "too big")),
+            ),
+            ("250 thanks\r\n", Trouble::Protocol("answer out of place: 250 thanks".into())),
+        ] {
+            let mut dialogue = Dialogue::new(terms.clone());
+            dialogue.feed(
+                b"220 x\r\n250-x\r\n250-PIPELINING\r\n250 AUTH XOAUTH2\r\n334 \r\n235 ok\r\n",
+            );
+            assert!(matches!(dialogue.advance(), Event::Ready));
+            dialogue.send(&envelope(&["a@x"]), 1);
+            dialogue.feed(b"250 ok\r\n250 ok\r\n354 go\r\n");
+            assert!(matches!(dialogue.advance(), Event::Body));
+            dialogue.body(b"text");
+            dialogue.feed(words.as_bytes());
+            let Event::Finished(results) = dialogue.advance() else { panic!() };
+            assert_eq!(results, [Err(Refusal { step: Step::Body, trouble })]);
+            assert!(dialogue.output().is_empty());
+            assert!(matches!(dialogue.advance(), Event::Closed));
+        }
+    }
+
+    #[test]
+    fn b08_text_after_the_220_of_starttls_is_a_fault() {
+        let script = "S: 220 there
+            C: EHLO me.example
+            S: 250-there
+            S: 250 STARTTLS
+            C: STARTTLS
+            ";
+        for injected in ["S: 250-evil\nS: 250 AUTH XOAUTH2 PLAIN", "S: 2"] {
+            let script = format!("{script}S: 220 ready\n{injected}");
+            let played = play_in(usize::MAX, true, true, &script, &[]);
+            assert_eq!(played.failed, Some(Refusal { step: Step::Tls, trouble: injected_text() }));
+            assert!(played.closed);
+            let played = play_in(1, true, true, &format!("{script}\nTLS"), &[]);
+            assert_eq!(played.failed, Some(Refusal { step: Step::Tls, trouble: injected_text() }));
+        }
+    }
+
+    fn injected_text() -> Trouble {
+        super::injected()
+    }
+
+    #[test]
+    fn b07_no_token_without_tls() {
+        let start = "S: 220 there\nC: EHLO me.example\n";
+        let table = [
+            ("S: 250-there\nS: 250 AUTH XOAUTH2", Trouble::NotOffered("STARTTLS")),
+            (
+                "S: 250-there\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 4.7.0 no TLS",
+                Trouble::Reply(Reply::new(454, crate::smtp::Enhanced(4, 7, 0), "no TLS")),
+            ),
+        ];
+        for (script, trouble) in table {
+            let played = play(&format!("{start}{script}"), &[]);
+            assert_eq!(played.failed, Some(Refusal { step: Step::Tls, trouble }));
+            assert!(played.closed && played.ready == 0);
+        }
+    }
+
+    #[test]
+    fn b10_a_challenge_after_the_response_gets_an_empty_line() {
+        let challenge = "S: 334 eyJzdGF0dXMiOiI0MDAifQ==
+            C: 
+            S: 535 5.7.8 Username and Password not accepted";
+        let script =
+            after_login("X", "").replace("S: 235 2.7.0 Authentication successful", challenge);
+        let reply =
+            Reply::new(535, crate::smtp::Enhanced(5, 7, 8), "Username and Password not accepted");
+        let played = play(&script, &[]);
+        assert_eq!(
+            played.failed,
+            Some(Refusal { step: Step::Auth, trouble: Trouble::Reply(reply) })
+        );
+    }
+
+    #[test]
+    fn b05_refusals_before_a_mail_are_told_with_their_step() {
+        let whole = after_login("X", "");
+        for (at, step) in [
+            ("S: 220 there ESMTP", Step::Greeting),
+            ("S: 220 2.0.0 ready", Step::Tls),
+            ("S: 334 ", Step::Auth),
+            ("S: 235 2.7.0 Authentication successful", Step::Auth),
+        ] {
+            let head = whole.split(at).next().unwrap();
+            for words in ["421 4.3.2 Service not active", "554 5.7.1 no"] {
+                let played = play(&format!("{head}S: {words}"), &[]);
+                let refusal = played.failed.unwrap();
+                assert_eq!(refusal.step, step);
+                assert!(
+                    matches!(refusal.trouble, Trouble::Reply(reply) if reply.to_string() == words)
+                );
+            }
+            let played = play(&format!("{head}END"), &[]);
+            assert_eq!(played.failed, Some(Refusal { step, trouble: Trouble::Closed }));
+        }
+        let played = play("S: 220 x\nC: EHLO me.example\nS: 502 no", &[]);
+        assert_eq!(played.failed.unwrap().step, Step::Hello);
+    }
+
+    #[test]
+    fn parameters_only_where_they_are_offered() {
+        let mut mail = envelope(&["a@x", "b@x"]);
+        mail.body = BodyKind::EightBitMime;
+        mail.ret = Some(Ret::Headers);
+        mail.envid = Some("QQ+3D".into());
+        mail.recipients[0].notify = Some(Notify { success: true, failure: false, delay: true });
+        mail.recipients[0].orcpt = Some("rfc822;a@x".into());
+        mail.recipients[1].notify = Some(Notify::NEVER);
+        mail.recipients[1].orcpt = Some("rfc822;b\r\nRSET".into());
+        let flight = "C: MAIL FROM:<s@x> SIZE=25 BODY=8BITMIME RET=HDRS ENVID=QQ+3D
+            C: RCPT TO:<a@x> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a@x
+            C: RCPT TO:<b@x> NOTIFY=NEVER
+            C: DATA
+            END";
+        play(&after_login("PIPELINING 8BITMIME DSN", flight), &[mail.clone()]);
+        mail.body = BodyKind::SevenBit;
+        let flight = "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: RCPT TO:<b@x>
+            C: DATA
+            END";
+        play(&after_login("PIPELINING", flight), &[mail]);
+
+        let mut null = envelope(&["\u{fc}@x"]);
+        null.sender = None;
+        let flight = "C: MAIL FROM:<> SIZE=25 SMTPUTF8
+            C: RCPT TO:<\u{fc}@x>
+            C: DATA
+            END";
+        play(&after_login("PIPELINING SMTPUTF8", flight), &[null]);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_not_tried() {
+        let mail = envelope(&["a@x"]);
+        let table = [
+            (Envelope { body: BodyKind::EightBitMime, ..mail.clone() }, "8BITMIME"),
+            (Envelope { body: BodyKind::BinaryMime, ..mail.clone() }, "BINARYMIME"),
+            (Envelope { smtputf8: true, ..mail.clone() }, "SMTPUTF8"),
+            (envelope(&["\u{fc}@x"]), "SMTPUTF8"),
+        ];
+        for (mail, what) in table {
+            let played = play(&after_login("PIPELINING BINARYMIME", ""), &[mail]);
+            assert_eq!(played.results, [[format!("Mail NotOffered({what:?})")]]);
+            assert_eq!(played.ready, 1, "the connection stays good");
+        }
+        let response = Secret::new("eA==");
+        let mut dialogue =
+            Dialogue::new(Terms { hostname: "me".into(), starttls: false, response });
+        dialogue.feed(b"220 x\r\n250-x\r\n250-SIZE 1000\r\n250 AUTH=XOAUTH2\r\n334 \r\n235 ok\r\n");
+        assert!(matches!(dialogue.advance(), Event::Ready));
+        dialogue.output().clear();
+        dialogue.send(&mail, 1001);
+        let Event::Finished(results) = dialogue.advance() else { panic!() };
+        let trouble = Trouble::TooLarge { limit: 1000 };
+        assert_eq!(results, [Err(Refusal { step: Step::Mail, trouble })]);
+        dialogue.send(&mail, 1000);
+        assert!(dialogue.output().starts_with(b"MAIL"));
+    }
+
+    #[test]
+    fn an_idle_connection_that_speaks_is_closed() {
+        let script = after_login("X", "S: 421 4.4.1 Connection timed out");
+        for piece in [1, 7, usize::MAX] {
+            assert!(play_in(piece, true, true, &script, &[]).closed);
+        }
+    }
+}

@@ -8,8 +8,13 @@ pub mod command;
 pub mod data;
 pub mod extension;
 pub mod line;
+pub mod offer;
+pub mod parameter;
 pub mod reply;
+pub mod reply_write;
 pub mod sasl;
+pub mod sasl_client;
 pub mod server;
+mod transaction;
 
 pub use reply::{Enhanced, Reply};

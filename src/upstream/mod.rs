@@ -3,12 +3,14 @@
 //! It reports facts ([`Outcome`], [`Failure`]) and judges nothing: whether a fault is temporary is
 //! `delivery::verdict`'s business. It knows no OAuth: the token comes as an argument.
 
+mod certificate;
 pub mod smtp;
 pub mod tls;
 
 use crate::mail::{Address, Envelope, Id};
 use crate::secret::Secret;
 use crate::smtp::Reply;
+use crate::smtp::client::{Refusal, Step, Trouble};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Instant;
@@ -38,6 +40,17 @@ pub struct Outgoing<'a> {
     pub commit: Pin<&'a mut (dyn Future<Output = Result<(), String>> + Send)>,
 }
 
+/// Takes a mail to where it is to go.
+pub trait Courier: Send + Sync {
+    /// Delivers one mail and says what became of it. Dropping the future before its end closes the
+    /// connection; a mail whose final dot was written by then has an unknown fate.
+    fn deliver(
+        &self,
+        mail: Outgoing<'_>,
+        credential: &Credential,
+    ) -> impl Future<Output = Outcome> + Send;
+}
+
 /// Where the octets of a message come from.
 pub trait Body: Send {
     /// The next octets; none at the end.
@@ -51,6 +64,13 @@ pub trait Body: Send {
 pub struct Outcome {
     /// The final reply where the upstream took it, else what stood in the way.
     pub recipients: Vec<Result<Reply, Failure>>,
+}
+
+impl Outcome {
+    /// The same failure for every recipient.
+    pub fn all(recipients: usize, failure: &Failure) -> Self {
+        Self { recipients: vec![Err(failure.clone()); recipients] }
+    }
 }
 
 /// What stood in the way, and where.
@@ -129,10 +149,51 @@ pub enum Fault {
     /// The upstream does not offer what this mail or this account needs.
     #[error("{0} is not offered")]
     NotOffered(&'static str),
+    /// The message has more octets than the upstream takes.
+    #[error("the message is larger than the {limit} octets the upstream takes")]
+    TooLarge {
+        /// What its SIZE said, octets.
+        limit: u64,
+    },
     /// The upstream spoke no SMTP.
     #[error("not SMTP: {0}")]
     Protocol(String),
     /// Our own store could not give the body or note the try; the upstream is not to blame.
     #[error("{0}")]
     Local(String),
+}
+
+impl Failure {
+    fn at(stage: Stage, fault: Fault) -> Self {
+        Self { stage, fault }
+    }
+
+    /// What the dialogue says, in our words; `cause` is why the driver broke off, where it did.
+    fn of(refusal: Refusal, cause: &Fault) -> Self {
+        let fault = match refusal.trouble {
+            Trouble::Reply(reply) => Fault::Reply(reply),
+            Trouble::NotOffered(what) => Fault::NotOffered(what),
+            Trouble::TooLarge { limit } => Fault::TooLarge { limit },
+            Trouble::Protocol(text) => Fault::Protocol(text),
+            Trouble::Closed => Fault::Closed,
+            Trouble::Interrupted => cause.clone(),
+        };
+        Self { stage: refusal.step.into(), fault }
+    }
+}
+
+impl From<Step> for Stage {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Greeting => Self::Greeting,
+            Step::Hello => Self::Hello,
+            Step::Tls => Self::Tls,
+            Step::Auth => Self::Auth,
+            Step::Mail => Self::Mail,
+            Step::Rcpt => Self::Rcpt,
+            Step::Data => Self::Data,
+            Step::Body => Self::Body,
+            Step::Dot => Self::Dot,
+        }
+    }
 }

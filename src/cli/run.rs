@@ -1,0 +1,188 @@
+//! `submitd run`: the daemon, its signals and what systemd is told.
+
+use super::exit;
+use crate::app::App;
+use crate::config::{Config, LogFormat};
+use crate::observe::log;
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What `run` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs until a signal ends it. 0 after a clean stop, 78 where the configuration is wrong, 75 where the
+/// store or an address is not to be had now, 1 where work was abandoned at the end.
+pub fn run(file: Option<&Path>, _args: &Args) -> ExitCode {
+    let config = match super::load(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Err(error) = log::start(shape(config.log.format), &config.log.level) {
+        return exit::fail(exit::CONFIG, error);
+    }
+    super::with_runtime(serve(config, file))
+}
+
+fn shape(format: LogFormat) -> log::Shape {
+    match format {
+        LogFormat::Auto => log::Shape::Auto,
+        LogFormat::Json => log::Shape::Json,
+        LogFormat::Text => log::Shape::Text,
+    }
+}
+
+async fn serve(config: Config, file: Option<&Path>) -> ExitCode {
+    let mut signals = match Signals::register() {
+        Ok(signals) => signals,
+        Err(error) => return exit::fail(exit::TEMPORARY, format!("signals: {error}")),
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut app = match App::start(config, inherited_sockets()).await {
+        Ok(app) => app,
+        Err(error) => {
+            tracing::error!("{error}");
+            return exit::fail(exit::TEMPORARY, error);
+        }
+    };
+    tell(&[NotifyState::Ready, NotifyState::Status(&app.status())]);
+    let mut watchdog = Watchdog::new();
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Reload => reload(&mut app, file).await,
+                Wish::Stop => break,
+            },
+            () = watchdog.due() => watchdog.feed(app.alive()),
+        }
+    }
+    tell(&[NotifyState::Stopping]);
+    if app.stop().await { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
+}
+
+/// All or nothing: a configuration with a mistake changes nothing.
+async fn reload(app: &mut App, file: Option<&Path>) {
+    if let Ok(reloading) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, reloading]);
+    }
+    match super::read(file) {
+        Ok(config) => {
+            let level = config.log.level.clone();
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            match app.reload(config).await {
+                Ok(()) => {
+                    if let Err(error) = log::set_filter(&level) {
+                        tracing::error!("{error}");
+                    }
+                    tracing::info!("configuration reloaded");
+                }
+                Err(error) => tracing::error!(%error, "reload refused, the old configuration stays"),
+            }
+        }
+        Err(problems) => {
+            for problem in &problems.0 {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("reload refused, the old configuration stays");
+        }
+    }
+    tell(&[NotifyState::Ready, NotifyState::Status(&app.status())]);
+}
+
+/// Sockets of systemd's socket activation; none where there is none.
+fn inherited_sockets() -> Vec<std::net::TcpListener> {
+    let mut given = listenfd::ListenFd::from_env();
+    (0..given.len()).filter_map(|index| given.take_tcp_listener(index).ok().flatten()).collect()
+}
+
+/// Without systemd there is nobody to tell, which is no error.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+/// Tells systemd we are alive as long as the delivery loop is: its beat is passed on, its silence too.
+struct Watchdog {
+    bound: Option<Duration>,
+    ticks: tokio::time::Interval,
+}
+
+impl Watchdog {
+    /// As WATCHDOG_USEC asks (sd_watchdog_enabled(3)).
+    fn new() -> Self {
+        let bound = sd_notify::watchdog_enabled();
+        let pause = bound.map_or(Duration::from_secs(3_600), |bound| bound / 4);
+        Self { bound, ticks: tokio::time::interval(pause.max(Duration::from_millis(50))) }
+    }
+
+    async fn due(&mut self) {
+        self.ticks.tick().await;
+    }
+
+    /// `alive`: when the delivery loop last showed that it lives.
+    fn feed(&self, alive: std::time::Instant) {
+        let Some(bound) = self.bound else { return };
+        // The loop beats every second; a bound below that is only asked for in trials.
+        if alive.elapsed() < bound.max(Duration::from_secs(5)) {
+            tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the delivery loop hangs; systemd will start submitd anew");
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Wish {
+    Reload,
+    Stop,
+}
+
+/// SIGTERM and SIGINT stop, SIGHUP reloads.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// The second SIGTERM or SIGINT ends the process inside the signal's own context, so that even a
+    /// stuck runtime cannot hold it.
+    fn register() -> std::io::Result<Self> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        for number in [SIGTERM, SIGINT] {
+            let code = i32::from(exit::FAILED);
+            signal_hook::flag::register_conditional_shutdown(number, code, stopping.clone())?;
+        }
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            stopping,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        let wish = tokio::select! {
+            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.terminate.recv() => Wish::Stop,
+        };
+        if matches!(wish, Wish::Stop) {
+            self.stopping.store(true, Ordering::SeqCst);
+            tracing::info!("stopping: mail that has begun is finished; a second signal exits at once");
+        }
+        wish
+    }
+}

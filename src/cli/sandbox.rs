@@ -1,0 +1,150 @@
+//! `submitd sandbox`: a simulated Exchange Online and Entra ID, to try programs and configurations without
+//! a tenant. It prints where everything is and the account that goes into submitd's configuration.
+
+use crate::sandbox::{Faults, Limits, Options, Sandbox};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Simulate Exchange Online and Entra ID on this machine.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where the mail server listens (port 0: a free one)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1587")]
+    pub smtp: SocketAddr,
+    /// Where token endpoint and control page listen (port 0: a free one)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8587")]
+    pub web: SocketAddr,
+    /// Write each mail into this directory, as 000001.eml and 000001.json
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Let something go wrong, such as smtp.no_starttls=true, token.error=AADSTS7000222 or
+    /// "smtp.replies.mail=451 4.7.500 Server busy"; /sandbox/faults shows all names
+    #[arg(long = "fault", value_name = "NAME=VALUE")]
+    pub faults: Vec<String>,
+    /// Lift the limits on connections, mails a minute and recipients a day
+    #[arg(long)]
+    pub unlimited: bool,
+}
+
+/// Runs until Ctrl-C or SIGTERM. Exit code 2 where the arguments are wrong, 1 where it cannot start.
+pub async fn run(args: Args) -> ExitCode {
+    let mut faults = Faults::default();
+    for assignment in &args.faults {
+        if let Err(error) = faults.set(assignment) {
+            eprintln!("submitd: --fault {error}");
+            return ExitCode::from(2);
+        }
+    }
+    let limits = if args.unlimited { Limits::NONE } else { Limits::EXCHANGE };
+    // Before anything is printed: a signal that comes early must end us properly too.
+    let ended = match end() {
+        Ok(ended) => ended,
+        Err(error) => {
+            eprintln!("submitd: cannot wait for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let options = Options {
+        smtp: args.smtp,
+        web: args.web,
+        dir: args.dir,
+        faults,
+        limits,
+        ..Options::default()
+    };
+    let sandbox = match Sandbox::start(options).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            eprintln!("submitd: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if !(args.smtp.ip().is_loopback() && args.web.ip().is_loopback()) {
+        eprintln!(
+            "submitd: the sandbox can be reached from other machines, and its secrets are public"
+        );
+    }
+    print!("{}", welcome(&sandbox));
+    ended.await;
+    sandbox.stop().await;
+    ExitCode::SUCCESS
+}
+
+/// What is printed at start: everything behind `#`, so that the whole of it is a configuration.
+fn welcome(sandbox: &Sandbox) -> String {
+    format!(
+        "# Simulated Exchange Online: {} (STARTTLS, AUTH XOAUTH2)\n\
+         # Simulated Entra ID:        {}\n\
+         # Mails, counters, faults:   {}/sandbox\n\
+         # Put this into submitd.toml; Ctrl-C ends the sandbox.\n\n{}",
+        sandbox.smtp_addr(),
+        sandbox.token_url(),
+        sandbox.web_url(),
+        sandbox.account_toml(),
+    )
+}
+
+/// Resolves at Ctrl-C or, on Unix, SIGTERM.
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[tokio::test]
+    async fn what_is_printed_is_a_configuration() {
+        let args = Line::parse_from(["x", "--smtp", "127.0.0.1:0", "--web", "127.0.0.1:0"]).args;
+        let options = Options { smtp: args.smtp, web: args.web, ..Options::default() };
+        let sandbox = Sandbox::start(options).await.expect("sandbox");
+        let table: toml::Table = welcome(&sandbox).parse().expect("TOML");
+        let account = &table["account"][0];
+        assert_eq!(account["mailbox"].as_str(), Some("erp@contoso.com"));
+        assert_eq!(
+            account["upstream"]["port"].as_integer(),
+            Some(sandbox.smtp_addr().port().into())
+        );
+        assert_eq!(account["oauth"]["token_url"].as_str(), Some(sandbox.token_url().as_str()));
+        let file = account["upstream"]["ca_file"].as_str().expect("file");
+        assert_eq!(std::fs::read_to_string(file).expect("readable"), sandbox.ca_pem());
+    }
+
+    #[tokio::test]
+    async fn wrong_faults_are_told() {
+        let args =
+            Line::parse_from(["x", "--web", "127.0.0.1:0", "--fault", "smtp.nonsense=1"]).args;
+        assert_eq!(run(args).await, ExitCode::from(2));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = taken.local_addr().expect("address").to_string();
+        let args = Line::parse_from(["x", "--smtp", &address, "--web", "127.0.0.1:0"]).args;
+        assert_eq!(run(args).await, ExitCode::FAILURE);
+    }
+}

@@ -1,0 +1,149 @@
+//! How addresses, networks and URLs are written.
+//!
+//! It promises that a listener's address is never looked up in DNS, that a network has its host bits
+//! zero, and that no URL sends a secret unencrypted past this machine.
+
+use super::Network;
+use super::tree::Node;
+use super::value::{Written, Wrong, each, list, quote, text};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Addresses to bind.
+impl Written for Vec<SocketAddr> {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        let all = each(node, "an address or a list of addresses", socket_addresses)?.concat();
+        if all.is_empty() {
+            return Err(vec![Wrong::new("is empty", "write \"localhost:2525\"")]);
+        }
+        Ok(all)
+    }
+    fn write(&self) -> String {
+        list(self.iter().map(|address| quote(&address.to_string())))
+    }
+}
+
+fn socket_addresses(node: &Node) -> Result<Vec<SocketAddr>, Wrong> {
+    let text = text(node)?;
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let wrong = |remedy: String| {
+        Wrong::new(format!("{text:?} is not an address with a port"), format!("write {remedy}"))
+    };
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Err(wrong(format!("\"{}\"", SocketAddr::new(ip, 2525))));
+    }
+    let Ok(port) = port.parse::<u16>() else {
+        return Err(wrong(
+            "it like \"localhost:2525\", \"127.0.0.1:2525\" or \"[::1]:2525\"".into(),
+        ));
+    };
+    match host {
+        "localhost" => Ok(vec![
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+        ]),
+        "" | "*" => Err(wrong(format!("\"0.0.0.0:{port}\" or \"[::]:{port}\" for all interfaces"))),
+        _ => Err(wrong(format!("an IP address or localhost before \":{port}\""))),
+    }
+}
+
+/// Who may connect.
+impl Written for Vec<Network> {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        let all = each(node, "a list of networks", network)?;
+        if all.is_empty() {
+            return Err(vec![Wrong::new("nobody could connect", "write \"127.0.0.0/8\", \"::1\"")]);
+        }
+        Ok(all)
+    }
+    fn write(&self) -> String {
+        list(self.iter().map(|network| quote(&network.to_string())))
+    }
+}
+
+fn network(node: &Node) -> Result<Network, Wrong> {
+    let text = text(node)?;
+    let wrong = |remedy: String| Wrong::new(format!("{text:?} is not a network"), remedy);
+    let example = || wrong("write it like \"10.0.0.0/8\", \"192.168.1.7\" or \"fd00::/8\"".into());
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+    let address: IpAddr = address.parse().map_err(|_| example())?;
+    let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let prefix: u8 = prefix.map_or(Ok(bits), str::parse).map_err(|_| example())?;
+    if prefix > bits {
+        return Err(wrong(format!("write a prefix from 0 to {bits}")));
+    }
+    let network = Network { address: masked(address, prefix), prefix };
+    if network.address != address {
+        let remedy = format!("write \"{network}\" or \"{address}\"");
+        return Err(Wrong::new(format!("{text:?} has bits behind its prefix"), remedy));
+    }
+    Ok(network)
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    let prefix = u32::from(prefix);
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or(0);
+            Ipv4Addr::from(u32::from(v4) & mask).into()
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0);
+            Ipv6Addr::from(u128::from(v6) & mask).into()
+        }
+    }
+}
+
+impl Network {
+    /// Whether an address lies in it; an IPv4 address that came over an IPv6 socket counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whole = if self.address.is_ipv4() { 32 } else { 128 };
+        match self.prefix == whole {
+            true => write!(f, "{}", self.address),
+            false => write!(f, "{}/{}", self.address, self.prefix),
+        }
+    }
+}
+
+/// The token endpoint: https, or plain http to this machine.
+impl Written for url::Url {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        let text = text(node)?;
+        let url = Self::parse(text).map_err(|error| {
+            Wrong::new(format!("not a URL ({error})"), "write https://host/path")
+        })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(vec![Wrong::new("holds a user name or password", "write it without")]);
+        }
+        let is_loopback = match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        match url.scheme() {
+            "https" => Ok(url),
+            "http" if is_loopback => Ok(url),
+            "http" => Err(vec![Wrong::new(
+                "plain http would show secrets to the network",
+                "write https://; http is for this machine only",
+            )]),
+            scheme => Err(vec![Wrong::new(
+                format!("{scheme:?} is not a scheme for it"),
+                "write https://",
+            )]),
+        }
+    }
+    fn write(&self) -> String {
+        quote(self.as_str())
+    }
+}

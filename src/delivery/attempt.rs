@@ -1,0 +1,333 @@
+//! One try of one mail: token, delivery, one renewal where the token is refused, settlement.
+//!
+//! It promises that the token is had before anything is connected, that only unsettled recipients are
+//! sent, and that it does not end before what happened is durably noted: while the store refuses, the
+//! lane it belongs to is stopped rather than a mail sent twice.
+
+use super::plan::{self, Heard, Lesson, Plan, Rules, clean};
+use super::report::{self, Reporter};
+use super::verdict::{Pause, Verdict, judge};
+use super::{Claim, Settings, Shared, random};
+use crate::config::{Account, OnUncertain};
+use crate::mail::Envelope;
+use crate::oauth::{AccessToken, TokenError, TokenSource};
+use crate::queue::body::Reader;
+use crate::queue::{Entry, Next, RecipientState, Settlement, StoreError, Submission};
+use crate::upstream::{Body, Courier, Credential, Failure, Fault, Outgoing, Stage};
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+/// Longest pause between two tries to settle.
+const SETTLE_PAUSE: Duration = Duration::from_secs(30);
+
+/// An account and the way its mail goes.
+#[derive(Debug)]
+pub(super) struct Member<C> {
+    pub account: Arc<Account>,
+    pub courier: Arc<C>,
+}
+
+/// Tries of a lane that cannot settle; while there are any, the lane sends nothing.
+#[derive(Debug, Default)]
+pub(super) struct Stuck {
+    count: AtomicUsize,
+}
+
+impl Stuck {
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// One try, with all it needs.
+pub(super) struct Attempt<T, C> {
+    pub shared: Arc<Shared<T>>,
+    pub settings: Arc<Settings>,
+    pub member: Arc<Member<C>>,
+    pub stuck: Arc<Stuck>,
+    pub wake: Arc<Notify>,
+    pub claim: Claim,
+    pub entry: Entry,
+    /// The account is in trouble and this try looks whether it still is.
+    pub probe: bool,
+    pub busy_pause: Duration,
+    /// Its days are over and this is why it cannot even be tried.
+    pub expired: Option<(Option<Pause>, String)>,
+}
+
+/// What a try leaves for its lane.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub account: String,
+    pub started: Instant,
+    /// Whether a message of the pace was taken for nothing: the upstream was not asked.
+    pub unused: bool,
+    pub lesson: Lesson,
+}
+
+impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
+    /// Runs it to its durable end.
+    pub async fn run(self) -> Ended {
+        let started = Instant::now();
+        let (plan, reached) = self.outcome().await;
+        self.log(&plan);
+        self.settle(&plan).await;
+        drop(self.claim);
+        let account = self.member.account.name.clone();
+        let unused = !reached && self.expired.is_none();
+        Ended { account, started, unused, lesson: plan.lesson }
+    }
+
+    async fn outcome(&self) -> (Plan, bool) {
+        let account = &self.member.account;
+        if let Some((pause, words)) = &self.expired {
+            let now = (self.settings.clock)();
+            let rules = self.rules();
+            return (plan::plan_expired(&self.entry, pause.clone(), words, &rules, now), false);
+        }
+        let crashed = self.shared.was_crashed(self.entry.id) && self.entry.uncertain;
+        if crashed && account.on_uncertain == OnUncertain::Hold {
+            return (plan::plan_held(&self.entry), false);
+        }
+        let token = match self.shared.tokens.access_token(&account.name).await {
+            Ok(token) => token,
+            Err(error) => return (self.without_token(error), false),
+        };
+        let open = open_recipients(&self.entry);
+        debug!(id = %self.entry.id, account = %account.name, recipients = open.len(),
+            attempts = self.entry.attempts, "delivering");
+        let mut heard = self.deliver(&open, &token).await;
+        if refused(&heard) {
+            self.shared.tokens.refuse(&account.name, &token);
+            // A probe already came with a token made after the last refusal: another one proves nothing.
+            if !self.probe {
+                info!(id = %self.entry.id, account = %account.name, "token refused, renewing it once");
+                match self.shared.tokens.access_token(&account.name).await {
+                    Ok(token) => {
+                        heard = self.deliver(&open, &token).await;
+                        if refused(&heard) {
+                            self.shared.tokens.refuse(&account.name, &token);
+                        }
+                    }
+                    Err(error) => return (self.without_token(error), true),
+                }
+            }
+        }
+        let now = (self.settings.clock)();
+        (plan::plan(&self.entry, &heard, &self.rules(), now, jitter()), true)
+    }
+
+    /// One go at the upstream; `open` are places in the envelope.
+    async fn deliver(&self, open: &[usize], token: &AccessToken) -> Vec<Heard> {
+        let reader = match self.shared.queue.body(&self.entry).await {
+            Ok(reader) => reader,
+            Err(error) => {
+                let fault = Fault::Local(error.to_string());
+                let failure = Failure { stage: Stage::Body, fault };
+                return open.iter().map(|index| (*index, Err(failure.clone()))).collect();
+            }
+        };
+        let envelope = narrowed(&self.entry.envelope, open);
+        let id = self.entry.id;
+        let commit = pin!(async move {
+            self.shared.queue.attempting(id).await.map_err(|error| error.to_string())
+        });
+        let mut body = Source(reader);
+        let mail =
+            Outgoing { id, envelope: &envelope, size: self.entry.size, body: &mut body, commit };
+        let credential = Credential {
+            mailbox: self.member.account.mailbox.clone(),
+            token: token.secret.clone(),
+            usable_until: token.usable_until,
+        };
+        let outcome = self.member.courier.deliver(mail, &credential).await;
+        // A courier that forgets a recipient leaves its fate unknown.
+        let unknown = || Err(Failure { stage: Stage::Dot, fault: Fault::Closed });
+        let results = outcome.recipients.into_iter().chain(std::iter::repeat_with(unknown));
+        open.iter().copied().zip(results).collect()
+    }
+
+    fn without_token(&self, error: TokenError) -> Plan {
+        let words = format!("no token: {}", error.message);
+        let pause = Pause {
+            class: error.class,
+            quota: false,
+            meaning: Cow::Owned(error.message),
+            remedy: error.remedy.map_or(Cow::Borrowed(""), Cow::Owned),
+            retry_after: error.retry_after,
+        };
+        let now = (self.settings.clock)();
+        plan::plan_without_token(&self.entry, pause, &words, &self.rules(), now)
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            schedule: &self.settings.schedule,
+            delay_notice: self.settings.delay_notice,
+            uncertain_pause: self.settings.uncertain_pause,
+            busy_pause: self.busy_pause,
+            on_uncertain: self.member.account.on_uncertain,
+            account: &self.member.account.name,
+            mailbox: &self.member.account.mailbox,
+        }
+    }
+}
+
+impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
+    /// Notes the plan, however long the store refuses: nothing else of this lane is sent meanwhile,
+    /// since a mail that was taken and not noted would be sent again.
+    async fn settle(&self, plan: &Plan) {
+        let mut pause = Duration::from_secs(1);
+        let mut held = None;
+        while let Err(error) = self.settle_once(plan).await {
+            error!(id = %self.entry.id, account = %self.member.account.name, %error,
+                "cannot note what became of a mail; nothing more is sent through this mailbox until that \
+                 works: look at the disk of state_dir");
+            held.get_or_insert_with(|| StuckGuard::new(self));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SETTLE_PAUSE);
+        }
+        if held.is_some() {
+            info!(id = %self.entry.id, account = %self.member.account.name, "the store notes again");
+        }
+    }
+
+    async fn settle_once(&self, plan: &Plan) -> Result<(), StoreError> {
+        let report = self.report(plan).await?;
+        let delay_told = report.is_some()
+            && plan
+                .notice
+                .as_ref()
+                .is_some_and(|notice| notice.kind == crate::mail::bounce::Kind::Delayed);
+        let settlement = Settlement {
+            recipients: plan.recipients.clone(),
+            next: plan.next.clone(),
+            uncertain: plan.uncertain,
+            counts: plan.counts,
+            delay_told,
+            error: plan.error.clone(),
+            report,
+        };
+        self.shared.queue.settle(self.entry.id, settlement).await
+    }
+
+    async fn report(&self, plan: &Plan) -> Result<Option<Submission>, StoreError> {
+        let Some(notice) = &plan.notice else { return Ok(None) };
+        let reporter = Reporter {
+            account: &self.member.account,
+            hostname: &self.settings.hostname,
+            expire: self.settings.schedule.expire,
+            now: (self.settings.clock)(),
+        };
+        report::submission(&self.shared.queue, &self.entry, notice, reporter).await
+    }
+
+    /// One line a recipient whose state changed, and one for the mail.
+    fn log(&self, plan: &Plan) {
+        let id = self.entry.id;
+        let account = self.member.account.name.as_str();
+        let attempts = self.entry.attempts + u32::from(plan.counts);
+        let all = self.entry.envelope.recipients.iter().zip(&self.entry.recipients);
+        for ((recipient, before), after) in all.zip(&plan.recipients) {
+            let recipient = clean(recipient.address.as_str());
+            match after {
+                _ if before.is_settled() => {}
+                RecipientState::Delivered { reply } => {
+                    info!(%id, account, recipient, attempts, reply, "delivered");
+                }
+                RecipientState::Failed { reason } => {
+                    warn!(%id, account, recipient, attempts, reason, "not delivered, given up");
+                }
+                RecipientState::Deferred { reason } => {
+                    info!(%id, account, recipient, attempts, reason, "deferred");
+                }
+                RecipientState::Waiting => {}
+            }
+        }
+        let error = plan.error.as_deref().unwrap_or_default();
+        match &plan.next {
+            Next::Done => {}
+            Next::Failed => error!(%id, account, attempts, error,
+                "mail given up; it is kept and listed as failed"),
+            Next::Hold => warn!(%id, account, attempts, error,
+                "the fate of the mail is unknown; it is held until somebody releases or removes it"),
+            Next::Retry(at) => {
+                let after =
+                    at.duration_since((self.settings.clock)()).unwrap_or_default().as_secs();
+                if plan.uncertain {
+                    warn!(%id, account, attempts, error, seconds = after,
+                        "possibly delivered: no answer came; it is sent again with the same Message-ID");
+                } else {
+                    debug!(%id, account, attempts, error, seconds = after, "stays queued");
+                }
+            }
+        }
+        if let Some(notice) = &plan.notice {
+            info!(%id, account, kind = ?notice.kind, "the sender is told");
+        }
+    }
+}
+
+/// Counts as long as it lives.
+struct StuckGuard {
+    stuck: Arc<Stuck>,
+    wake: Arc<Notify>,
+}
+
+impl StuckGuard {
+    fn new<T, C>(attempt: &Attempt<T, C>) -> Self {
+        attempt.stuck.count.fetch_add(1, Ordering::SeqCst);
+        Self { stuck: attempt.stuck.clone(), wake: attempt.wake.clone() }
+    }
+}
+
+impl Drop for StuckGuard {
+    fn drop(&mut self) {
+        self.stuck.count.fetch_sub(1, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+}
+
+/// A queued body as the upstream reads it.
+struct Source(Reader);
+
+impl Body for Source {
+    fn chunk(
+        &mut self,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<bytes::Bytes>, String>> + Send + '_>> {
+        Box::pin(async { self.0.chunk().await.map_err(|error| error.to_string()) })
+    }
+}
+
+fn open_recipients(entry: &Entry) -> Vec<usize> {
+    (0..entry.envelope.recipients.len())
+        .filter(|index| !entry.recipients.get(*index).is_some_and(RecipientState::is_settled))
+        .collect()
+}
+
+/// The envelope with the open recipients only: a delivered one is never sent again.
+fn narrowed<'a>(envelope: &'a Envelope, open: &[usize]) -> Cow<'a, Envelope> {
+    if open.len() == envelope.recipients.len() {
+        return Cow::Borrowed(envelope);
+    }
+    let recipients = open.iter().filter_map(|index| envelope.recipients.get(*index)).cloned();
+    Cow::Owned(Envelope { recipients: recipients.collect(), ..envelope.clone() })
+}
+
+fn refused(heard: &[Heard]) -> bool {
+    heard.iter().any(|(_, result)| match result {
+        Ok(_) => false,
+        Err(failure) => matches!(judge(failure), Verdict::RenewToken { .. }),
+    })
+}
+
+fn jitter() -> f64 {
+    (random() >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,463 @@
+//! One lane a mailbox: takes due mail of its accounts in turn while pace and slots allow.
+//!
+//! It promises that no more tries run at once than the mailbox may have connections, that an account in
+//! trouble is probed by one mail at a time, and that nothing is started while a settlement is stuck.
+//! It judges nothing and notes nothing about mails: that is `attempt`'s part.
+
+use super::attempt::{Attempt, Ended, Member, Stuck};
+use super::limits::{Pace, Slots, stricter};
+use super::plan::Lesson;
+use super::trouble::{Cause, Change, Trouble, learn};
+use super::verdict::Pause;
+use super::{Settings, Shared, Standing, random};
+use crate::config::Limit;
+use crate::diagnosis::exchange::fill;
+use crate::oauth::TokenSource;
+use crate::queue::{Entry, StoreError};
+use crate::upstream::Courier;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+/// Wall clocks jump and machines sleep: due times are looked at again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long the store is left alone after it could not be read.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// Mails looked at in one go for those whose days are over.
+const SWEEP: usize = 200;
+/// First and longest pause of a lane that met a crowded upstream.
+const CROWDED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// First and longest pause of a mail that met a crowded upstream.
+const BUSY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
+
+/// What a lane is told.
+pub(super) enum Order<C> {
+    /// These are its accounts now, with these settings.
+    Serve(Arc<Settings>, Vec<Member<C>>),
+    /// The account may have been mended: try it now.
+    Resume(String),
+    /// Begin nothing more.
+    Drain,
+}
+
+/// One account in its lane.
+struct Seat<C> {
+    member: Arc<Member<C>>,
+    trouble: Option<Trouble>,
+    running: usize,
+    /// Whether mail whose days are over is to be looked for, since nothing is tried.
+    sweep: bool,
+    watcher: AbortHandle,
+}
+
+impl<C> Drop for Seat<C> {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+/// The lane's own state.
+pub(super) struct Lane<T, C> {
+    shared: Arc<Shared<T>>,
+    settings: Arc<Settings>,
+    seats: Vec<Seat<C>>,
+    turn: usize,
+    pace: Pace,
+    slots: Slots,
+    busy_in_row: u32,
+    /// Nothing is begun before: the upstream is crowded.
+    not_before: Option<Instant>,
+    tries: JoinSet<Ended>,
+    stuck: Arc<Stuck>,
+    wake: Arc<Notify>,
+    closing: bool,
+}
+
+impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
+    pub fn new(shared: Arc<Shared<T>>, settings: Arc<Settings>, members: Vec<Member<C>>) -> Self {
+        let mut lane = Self {
+            shared,
+            settings: settings.clone(),
+            seats: Vec::new(),
+            turn: 0,
+            pace: Pace::new(Limit::Unlimited, Instant::now().into_std()),
+            slots: Slots::new(Limit::Unlimited),
+            busy_in_row: 0,
+            not_before: None,
+            tries: JoinSet::new(),
+            stuck: Arc::default(),
+            wake: Arc::default(),
+            closing: false,
+        };
+        lane.serve(settings, members);
+        lane
+    }
+
+    /// Runs until its orders end or it is told to drain, and its tries with it.
+    pub async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order<C>>) {
+        loop {
+            while let Some(ended) = self.tries.try_join_next() {
+                self.learn(ended);
+            }
+            if self.closing && self.tries.is_empty() {
+                return;
+            }
+            let again = if self.closing { Instant::now() + LOOK_AGAIN } else { self.fill().await };
+            let wake = self.wake.clone();
+            tokio::select! {
+                order = orders.recv(), if !self.closing => match order {
+                    Some(order) => self.obey(order),
+                    None => self.closing = true,
+                },
+                Some(ended) = self.tries.join_next(), if !self.tries.is_empty() => self.learn(ended),
+                () = wake.notified() => {}
+                () = sleep_until(again) => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order<C>) {
+        match order {
+            Order::Serve(settings, members) => self.serve(settings, members),
+            Order::Resume(name) => {
+                if let Some(seat) =
+                    self.seats.iter_mut().find(|seat| seat.member.account.name == name)
+                    && let Some(trouble) = &mut seat.trouble
+                {
+                    trouble.until = Instant::now().into_std();
+                }
+            }
+            Order::Drain => self.closing = true,
+        }
+    }
+
+    /// Takes over accounts and limits; an account that did not change keeps its trouble.
+    fn serve(&mut self, settings: Arc<Settings>, members: Vec<Member<C>>) {
+        let now = Instant::now().into_std();
+        self.settings = settings;
+        let limits = members.iter().map(|member| &member.account.upstream);
+        let (connections, pace) =
+            limits.fold((Limit::Unlimited, Limit::Unlimited), |(connections, pace), upstream| {
+                (
+                    stricter(connections, upstream.connections),
+                    stricter(pace, upstream.messages_per_minute),
+                )
+            });
+        self.pace.set(pace, now);
+        self.slots.set(connections);
+        let mut old = std::mem::take(&mut self.seats);
+        for member in members {
+            let known = old.iter().position(|seat| seat.member.account.name == member.account.name);
+            let (trouble, running) = match known.map(|index| old.swap_remove(index)) {
+                Some(mut seat) if seat.member.account == member.account => {
+                    (seat.trouble.take(), seat.running)
+                }
+                Some(seat) => {
+                    self.shared.well(&member.account.name);
+                    (None, seat.running)
+                }
+                None => (None, 0),
+            };
+            let watcher = self.watch(member.account.name.clone());
+            self.seats.push(Seat {
+                member: Arc::new(member),
+                trouble,
+                running,
+                sweep: false,
+                watcher,
+            });
+        }
+    }
+
+    /// Rings the lane's one bell whenever something of the account changes.
+    fn watch(&self, account: String) -> AbortHandle {
+        let (queue, wake) = (self.shared.queue.clone(), self.wake.clone());
+        let watching = tokio::spawn(async move {
+            loop {
+                queue.changed(&account).await;
+                wake.notify_one();
+            }
+        });
+        watching.abort_handle()
+    }
+
+    /// Starts what may be started; says when to look again.
+    async fn fill(&mut self) -> Instant {
+        let now = Instant::now();
+        let far = now + LOOK_AGAIN;
+        if self.stuck.any() {
+            return far;
+        }
+        if let Err(error) = self.sweep().await {
+            error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
+            return now + STORE_PAUSE;
+        }
+        if let Some(until) = self.not_before.filter(|until| *until > now) {
+            return until.min(far);
+        }
+        let slots = self.slots.allowed(now.into_std()).saturating_sub(self.tries.len());
+        let free = slots.min(self.pace.ready(now.into_std()));
+        if free == 0 {
+            // A slot comes free by a try that ends; only the pace needs a clock.
+            let next = self.pace.next(now.into_std()).map(Instant::from_std);
+            return if slots > 0 { next.unwrap_or(far).min(far) } else { far };
+        }
+        let (found, again) = match self.gather(now, free).await {
+            Ok(found) => found,
+            Err(error) => {
+                error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
+                return now + STORE_PAUSE;
+            }
+        };
+        let mut started = 0;
+        for (seat, entry) in in_turn(found, self.turn) {
+            if started < free && self.start(seat, entry, None) {
+                started += 1;
+                self.turn = seat + 1;
+            }
+        }
+        if started == free { self.pace_or(far) } else { again.min(far) }
+    }
+
+    /// While slots are left and the pace is not, the next message of the pace is what is waited for.
+    fn pace_or(&self, far: Instant) -> Instant {
+        let next = self.pace.next(Instant::now().into_std()).map(Instant::from_std);
+        next.unwrap_or(far).min(far)
+    }
+
+    /// Due mail of each account that may send, and when the next of any is due.
+    async fn gather(
+        &self,
+        now: Instant,
+        free: usize,
+    ) -> Result<(Vec<VecDeque<Entry>>, Instant), StoreError> {
+        let mut found = Vec::with_capacity(self.seats.len());
+        let mut again = now + LOOK_AGAIN;
+        for seat in &self.seats {
+            found.push(VecDeque::new());
+            let most = match &seat.trouble {
+                None => free,
+                Some(trouble) if trouble.until > now.into_std() => {
+                    again = again.min(Instant::from_std(trouble.until));
+                    0
+                }
+                Some(_) if seat.running > 0 => 0,
+                Some(_) => 1,
+            };
+            if most == 0 {
+                continue;
+            }
+            let name = &seat.member.account.name;
+            let skip = self.shared.in_hand(name);
+            let wall = (self.settings.clock)();
+            let entries = self.shared.queue.due(name, wall, most, &skip).await?;
+            if entries.len() < most {
+                let mut besides = skip;
+                besides.extend(entries.iter().map(|entry| entry.id));
+                if let Some(due) = self.shared.queue.next_due_besides(name, &besides).await? {
+                    let wait = due.duration_since(wall).unwrap_or(Duration::from_millis(10));
+                    again = again.min(now + wait.max(Duration::from_millis(10)));
+                }
+            }
+            found.pop();
+            found.push(entries.into());
+        }
+        Ok((found, again))
+    }
+
+    /// Gives up mail whose days are over in accounts that are in trouble: it is not tried one by one,
+    /// since each pause has one probe only.
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        for index in 0..self.seats.len() {
+            let Some(seat) = self.seats.get_mut(index).filter(|seat| seat.sweep) else { continue };
+            seat.sweep = false;
+            let Some(trouble) = &seat.trouble else { continue };
+            let noted = trouble.cause.noted();
+            let name = seat.member.account.name.clone();
+            let wall = (self.settings.clock)();
+            let expire = self.settings.schedule.expire;
+            let skip = self.shared.in_hand(&name);
+            let entries = self.shared.queue.due(&name, wall, SWEEP, &skip).await?;
+            for entry in entries {
+                if entry.accepted.checked_add(expire).is_some_and(|end| wall >= end)
+                    && self.start(index, entry, Some(noted.clone()))
+                    && let Some(seat) = self.seats.get_mut(index)
+                {
+                    seat.sweep = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts one try; no where the mail is in hand already.
+    fn start(
+        &mut self,
+        index: usize,
+        entry: Entry,
+        expired: Option<(Option<Pause>, String)>,
+    ) -> bool {
+        let Some(seat) = self.seats.get_mut(index) else { return false };
+        let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
+            return false;
+        };
+        seat.running += 1;
+        if expired.is_none() {
+            self.pace.take(Instant::now().into_std());
+        }
+        let spread = Duration::from_millis(random() % 2000);
+        self.tries.spawn(
+            Attempt {
+                shared: self.shared.clone(),
+                settings: self.settings.clone(),
+                member: seat.member.clone(),
+                stuck: self.stuck.clone(),
+                wake: self.wake.clone(),
+                claim,
+                entry,
+                probe: seat.trouble.is_some(),
+                busy_pause: grown(BUSY, self.busy_in_row) + spread,
+                expired,
+            }
+            .run(),
+        );
+        true
+    }
+
+    fn learn(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Whose it was is not told; the counts are made anew.
+                error!(account = %self.names(), %error, "a delivery broke off inside submitd; please report this");
+                for seat in &mut self.seats {
+                    seat.running = self.shared.in_hand(&seat.member.account.name).len();
+                }
+                return;
+            }
+        };
+        let now = Instant::now();
+        if ended.unused {
+            self.pace.give_back();
+        }
+        match &ended.lesson {
+            Lesson::Busy(known) => {
+                self.slots.lower(now.into_std());
+                self.not_before = Some(now + grown(CROWDED, self.busy_in_row));
+                self.busy_in_row = self.busy_in_row.saturating_add(1);
+                info!(account = %ended.account, connections = self.slots.allowed(now.into_std()),
+                    "the upstream is crowded ({}); fewer connections are used", known.meaning);
+            }
+            Lesson::Well => self.busy_in_row = 0,
+            _ => {}
+        }
+        let schedule = &self.settings.schedule.pauses;
+        let Some(seat) =
+            self.seats.iter_mut().find(|seat| seat.member.account.name == ended.account)
+        else {
+            return;
+        };
+        seat.running = seat.running.saturating_sub(1);
+        let change = learn(
+            &mut seat.trouble,
+            &ended.lesson,
+            ended.started.into_std(),
+            now.into_std(),
+            schedule,
+        );
+        seat.sweep |= seat.trouble.is_some() && change != Change::Same;
+        tell(&self.shared, &self.settings, seat, change, now);
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> =
+            self.seats.iter().map(|seat| seat.member.account.name.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+/// The first pause doubled so often, at most the longest.
+fn grown((first, longest): (Duration, Duration), times: u32) -> Duration {
+    (first * 2_u32.saturating_pow(times.min(10))).min(longest)
+}
+
+/// Logs a change and keeps it for `status`.
+fn tell<T, C>(
+    shared: &Shared<T>,
+    settings: &Settings,
+    seat: &Seat<C>,
+    change: Change,
+    now: Instant,
+) {
+    let account = &seat.member.account;
+    let name = account.name.as_str();
+    match (change, &seat.trouble) {
+        (Change::Same, _) => {}
+        (Change::Ended, _) | (_, None) => {
+            shared.well(name);
+            info!(account = name, "the account works again");
+        }
+        (change, Some(trouble)) => {
+            let names = |text: &str| fill(text, name, account.mailbox.as_str());
+            let seconds = trouble.until.saturating_duration_since(now.into_std()).as_secs();
+            let wall = (settings.clock)();
+            let standing = match &trouble.cause {
+                Cause::Server { words } => Standing {
+                    account: name.to_owned(),
+                    class: crate::diagnosis::Class::Transient,
+                    meaning: format!(
+                        "{}:{} cannot be used",
+                        account.upstream.host, account.upstream.port
+                    ),
+                    remedy: String::new(),
+                    words: words.clone(),
+                    until: wall + Duration::from_secs(seconds),
+                },
+                Cause::Account { class, meaning, remedy, words, .. } => Standing {
+                    account: name.to_owned(),
+                    class: *class,
+                    meaning: names(meaning),
+                    remedy: names(remedy),
+                    words: words.clone(),
+                    until: wall + Duration::from_secs(seconds),
+                },
+            };
+            let Standing { meaning, remedy, words, .. } = &standing;
+            let passes = standing.class == crate::diagnosis::Class::Transient;
+            if change == Change::Began && !passes {
+                error!(
+                    account = name,
+                    seconds, meaning, remedy, words, "account paused, its mail is kept"
+                );
+            } else {
+                warn!(
+                    account = name,
+                    seconds, meaning, remedy, words, "account waits, its mail is kept"
+                );
+            }
+            shared.ill(standing);
+        }
+    }
+}
+
+/// One of each account in turn, beginning behind the one that was last served.
+fn in_turn(mut found: Vec<VecDeque<Entry>>, turn: usize) -> Vec<(usize, Entry)> {
+    let seats = found.len();
+    let mut order = Vec::with_capacity(found.iter().map(VecDeque::len).sum());
+    let mut left = true;
+    while left {
+        left = false;
+        for step in 0..seats {
+            let seat = (turn + step) % seats;
+            if let Some(entry) = found.get_mut(seat).and_then(VecDeque::pop_front) {
+                order.push((seat, entry));
+                left = true;
+            }
+        }
+    }
+    order
+}

@@ -1,0 +1,444 @@
+//! From the outcome of a try to what is noted about the mail. Pure.
+//!
+//! It promises that every recipient is settled on its own, that a delivered one is never tried again,
+//! that no mail is failed and no sender told because an account is broken, and that a report never
+//! begets a report.
+//!
+//! It decides nothing about codes and texts: that is [`verdict`](super::verdict).
+
+use super::verdict::{Pause, Reach, Verdict, explain, judge};
+use crate::config::OnUncertain;
+use crate::diagnosis::exchange::{Known, fill};
+use crate::mail::bounce::Kind;
+use crate::mail::{Address, Recipient};
+use crate::queue::retry::Schedule;
+use crate::queue::{Entry, Next, RecipientState};
+use crate::smtp::{Enhanced, Reply};
+use crate::upstream::{Failure, Fault};
+use std::time::{Duration, SystemTime};
+
+/// What was heard of one recipient: its place in the envelope and the result.
+pub type Heard = (usize, Result<Reply, Failure>);
+
+/// So long the store is left alone after it could not give a body.
+const LOCAL_PAUSE: Duration = Duration::from_secs(60);
+/// Characters of a reason that are kept; Exchange writes more than a kilobyte.
+const LONGEST_REASON: usize = 800;
+
+/// What the configuration says about one mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Pauses and expiry.
+    pub schedule: &'a Schedule,
+    /// The sender is told of a delay after this.
+    pub delay_notice: Duration,
+    /// So long a mail of unknown fate waits before it is sent again.
+    pub uncertain_pause: Duration,
+    /// So long a mail waits after the upstream was crowded.
+    pub busy_pause: Duration,
+    /// What happens to a mail of unknown fate.
+    pub on_uncertain: OnUncertain,
+    /// The account's name.
+    pub account: &'a str,
+    /// The sending mailbox.
+    pub mailbox: &'a Address,
+}
+
+/// What is noted, and what the lane learns from it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// New states, in the envelope's order.
+    pub recipients: Vec<RecipientState>,
+    /// What happens with the mail.
+    pub next: Next,
+    /// Whether this try ended without a known fate.
+    pub uncertain: bool,
+    /// Whether it counts as a try.
+    pub counts: bool,
+    /// What the sender is told.
+    pub notice: Option<Notice>,
+    /// The last thing that went wrong.
+    pub error: Option<String>,
+    /// What the lane does.
+    pub lesson: Lesson,
+}
+
+/// A report to be built.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What is reported.
+    pub kind: Kind,
+    /// About whom.
+    pub fates: Vec<Told>,
+}
+
+/// What the sender is told of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its place in the envelope.
+    pub index: usize,
+    /// Enhanced status.
+    pub status: Enhanced,
+    /// The upstream's words.
+    pub diagnostic: Option<String>,
+    /// Ours.
+    pub explanation: String,
+}
+
+/// What a try says about account and upstream.
+#[derive(Clone, Debug)]
+pub enum Lesson {
+    /// Both work: the upstream took or judged the mail.
+    Well,
+    /// The upstream is crowded.
+    Busy(&'static Known),
+    /// The upstream was not reached or broke off.
+    Server(String),
+    /// The account must wait.
+    Account(Pause, String),
+    /// Our own store failed: nothing is known about the upstream.
+    Local(String),
+}
+
+/// What an outcome means for the mail.
+pub fn plan(
+    entry: &Entry,
+    heard: &[Heard],
+    rules: &Rules<'_>,
+    now: SystemTime,
+    jitter: f64,
+) -> Plan {
+    let mut found = Found::default();
+    let mut states = entry.recipients.clone();
+    for (index, result) in heard {
+        if let Some(state) = states.get_mut(*index) {
+            *state = match result {
+                Ok(reply) => {
+                    found.progress = true;
+                    RecipientState::Delivered { reply: clean(&reply.to_string()) }
+                }
+                Err(failure) => found.note(*index, failure, rules),
+            };
+        }
+    }
+    finish(entry, states, found, rules, now, jitter)
+}
+
+/// What it means that no token was to be had: nothing was tried.
+pub fn plan_without_token(
+    entry: &Entry,
+    pause: Pause,
+    words: &str,
+    rules: &Rules<'_>,
+    now: SystemTime,
+) -> Plan {
+    let words = clean(words);
+    let found =
+        Found { pause: Some((pause, words.clone())), error: Some(words), ..Found::default() };
+    finish(entry, entry.recipients.clone(), found, rules, now, 0.5)
+}
+
+/// Its days are over while account or upstream are in trouble: given up without another try. With a
+/// `pause` the account is to blame, so the mail is kept; without, the upstream was not reached.
+pub fn plan_expired(
+    entry: &Entry,
+    pause: Option<Pause>,
+    words: &str,
+    rules: &Rules<'_>,
+    now: SystemTime,
+) -> Plan {
+    let found = Found {
+        retry: pause.is_none(),
+        pause: pause.map(|pause| (pause, words.to_owned())),
+        error: Some(words.to_owned()),
+        ..Found::default()
+    };
+    let plan = finish(entry, entry.recipients.clone(), found, rules, now, 0.5);
+    Plan { counts: false, lesson: Lesson::Local(words.to_owned()), ..plan }
+}
+
+/// A crash left its fate unknown and the account wants such mail held.
+pub fn plan_held(entry: &Entry) -> Plan {
+    let words = "submitd was stopped while it was being sent: it may have been delivered";
+    Plan {
+        recipients: entry.recipients.clone(),
+        next: Next::Hold,
+        uncertain: true,
+        counts: false,
+        notice: None,
+        error: Some(words.into()),
+        lesson: Lesson::Local(words.into()),
+    }
+}
+
+/// What came together over all recipients of a try.
+#[derive(Default)]
+struct Found {
+    progress: bool,
+    retry: bool,
+    surplus: bool,
+    uncertain: bool,
+    busy: Option<&'static Known>,
+    server: Option<String>,
+    pause: Option<(Pause, String)>,
+    local: Option<String>,
+    failed: Vec<Told>,
+    waiting: Vec<Told>,
+    error: Option<String>,
+}
+
+impl Found {
+    fn note(&mut self, index: usize, failure: &Failure, rules: &Rules<'_>) -> RecipientState {
+        let words = clean(&failure.to_string());
+        self.error = Some(words.clone());
+        let verdict = judge(failure);
+        let known = match &verdict {
+            Verdict::Bounce { known, .. } | Verdict::Retry { known, .. } => *known,
+            Verdict::Busy { known } => Some(*known),
+            _ => None,
+        };
+        let told = |status| Told {
+            index,
+            status,
+            diagnostic: diagnostic(failure),
+            explanation: explanation(failure, known, rules),
+        };
+        match verdict {
+            Verdict::Bounce { status, .. } => {
+                self.progress = true;
+                self.failed.push(told(status));
+                return RecipientState::Failed { reason: words };
+            }
+            Verdict::Retry { reach, .. } => {
+                self.retry = true;
+                if reach == Reach::Server {
+                    self.server = Some(words.clone());
+                }
+            }
+            Verdict::Surplus => self.surplus = true,
+            Verdict::Busy { known } => self.busy = Some(known),
+            Verdict::RenewToken { pause } | Verdict::PauseAccount(pause) => {
+                self.pause = Some((pause, words));
+                return RecipientState::Waiting;
+            }
+            Verdict::Uncertain => self.uncertain = true,
+            Verdict::Local => {
+                self.local = Some(words);
+                return RecipientState::Waiting;
+            }
+        }
+        self.waiting.push(told(temporary_status(failure)));
+        RecipientState::Deferred { reason: words }
+    }
+
+    fn lesson(&mut self) -> Lesson {
+        if let Some((pause, words)) = self.pause.take() {
+            Lesson::Account(pause, words)
+        } else if let Some(known) = self.busy {
+            Lesson::Busy(known)
+        } else if let Some(words) = self.server.take() {
+            Lesson::Server(words)
+        } else if let Some(words) = self.local.take() {
+            Lesson::Local(words)
+        } else {
+            Lesson::Well
+        }
+    }
+}
+
+fn finish(
+    entry: &Entry,
+    mut recipients: Vec<RecipientState>,
+    mut found: Found,
+    rules: &Rules<'_>,
+    now: SystemTime,
+    jitter: f64,
+) -> Plan {
+    let open = recipients.iter().any(|state| !state.is_settled());
+    let (mut next, counts) =
+        if open { when(entry, &found, rules, now, jitter) } else { (None, true) };
+    let mut kept = false;
+    if open && next.is_none() {
+        kept = found.pause.is_some() || found.local.is_some();
+        give_up(entry, &mut recipients, &mut found, rules, now);
+    }
+    // Nobody may be told, so the mail itself stays to be seen: a report never begets a report.
+    let mute = entry.is_bounce || entry.envelope.sender.is_none();
+    let failed = recipients.iter().any(|state| matches!(state, RecipientState::Failed { .. }));
+    let end = if kept || (mute && failed) { Next::Failed } else { Next::Done };
+    let next = next.take().unwrap_or(end);
+    let notice = if mute || kept { None } else { notice(entry, &found, &next, rules, now) };
+    Plan {
+        recipients,
+        next,
+        uncertain: found.uncertain,
+        counts,
+        notice,
+        error: found.error.clone(),
+        lesson: found.lesson(),
+    }
+}
+
+/// When it is tried again, and whether this try counted; no time when it is given up.
+fn when(
+    entry: &Entry,
+    found: &Found,
+    rules: &Rules<'_>,
+    now: SystemTime,
+    jitter: f64,
+) -> (Option<Next>, bool) {
+    if found.uncertain && rules.on_uncertain == OnUncertain::Hold {
+        return (Some(Next::Hold), true);
+    }
+    let attempts = entry.attempts.saturating_add(1);
+    let Some(scheduled) = rules.schedule.next(attempts, entry.accepted, now, jitter) else {
+        return (None, true);
+    };
+    let (time, counts) = if found.uncertain {
+        (scheduled.max(now + rules.uncertain_pause), true)
+    } else if found.pause.is_some() {
+        // The account's own pause holds it back; it is due as soon as that ends.
+        (now, false)
+    } else if found.local.is_some() {
+        (now + LOCAL_PAUSE, false)
+    } else if found.surplus && found.progress {
+        (now, false)
+    } else if found.retry || found.surplus {
+        (scheduled, true)
+    } else {
+        (now + rules.busy_pause, false)
+    };
+    (Some(Next::Retry(time)), counts)
+}
+
+/// The end of its days has come: whoever still waits is failed.
+fn give_up(
+    entry: &Entry,
+    recipients: &mut [RecipientState],
+    found: &mut Found,
+    rules: &Rules<'_>,
+    now: SystemTime,
+) {
+    let age = now.duration_since(entry.accepted).unwrap_or_default();
+    let hours = age.as_secs() / 3600;
+    let why = found.error.clone().unwrap_or_else(|| "no try succeeded".into());
+    for (index, state) in recipients.iter_mut().enumerate().filter(|(_, state)| !state.is_settled())
+    {
+        let reason = match state {
+            RecipientState::Deferred { reason } => reason.clone(),
+            _ => why.clone(),
+        };
+        let mut told =
+            found.waiting.iter().find(|told| told.index == index).cloned().unwrap_or_else(|| {
+                Told {
+                    index,
+                    status: Enhanced(5, 4, 7),
+                    diagnostic: None,
+                    explanation: format!("The last thing that went wrong: {reason}."),
+                }
+            });
+        told.status = Enhanced(5, 4, 7);
+        let fate = if found.uncertain || entry.uncertain {
+            " It may have been delivered all the same: an answer of the server was lost."
+        } else {
+            ""
+        };
+        told.explanation =
+            format!("Given up after {hours} hours of trying.{fate} {}", told.explanation);
+        found.failed.push(told);
+        *state = RecipientState::Failed {
+            reason: clean(&format!("given up after {hours} hours: {reason}")),
+        };
+    }
+    let words = clean(&format!("given up after {hours} hours ({}): {why}", rules.account));
+    found.error = Some(words);
+}
+
+/// RFC 3461 §4.1: who asked for which report. Without NOTIFY failures and delays are told.
+fn notice(
+    entry: &Entry,
+    found: &Found,
+    next: &Next,
+    rules: &Rules<'_>,
+    now: SystemTime,
+) -> Option<Notice> {
+    let wants = |told: &&Told, asked: fn(&Recipient) -> bool| {
+        entry.envelope.recipients.get(told.index).is_some_and(asked)
+    };
+    let of_failure = |recipient: &Recipient| recipient.notify.is_none_or(|notify| notify.failure);
+    let failed: Vec<Told> =
+        found.failed.iter().filter(|told| wants(told, of_failure)).cloned().collect();
+    if !failed.is_empty() {
+        return Some(Notice { kind: Kind::Failed, fates: failed });
+    }
+    let age = now.duration_since(entry.accepted).unwrap_or_default();
+    // While the account is broken a notice would only queue up behind the mail it speaks of.
+    let late = matches!(next, Next::Retry(_))
+        && found.pause.is_none()
+        && !entry.delay_told
+        && age >= rules.delay_notice;
+    if !late {
+        return None;
+    }
+    let of_delay = |recipient: &Recipient| recipient.notify.is_none_or(|notify| notify.delay);
+    let delayed: Vec<Told> =
+        found.waiting.iter().filter(|told| wants(told, of_delay)).cloned().collect();
+    (!delayed.is_empty()).then_some(Notice { kind: Kind::Delayed, fates: delayed })
+}
+
+fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rules<'_>) -> String {
+    let names = |text| fill(text, rules.account, rules.mailbox.as_str());
+    if let Some(known) = known {
+        return sentence(&format!("{}. What to do: {}", names(known.meaning), names(known.remedy)));
+    }
+    if let Some(words) = explain(failure) {
+        return sentence(words);
+    }
+    match &failure.fault {
+        Fault::Reply(reply) if reply.code >= 500 => {
+            format!("The server refused it at {}.", failure.stage)
+        }
+        Fault::Reply(_) => format!("The server put it off at {}.", failure.stage),
+        fault => format!("It went wrong at {}: {}.", failure.stage, clean(&fault.to_string())),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+fn diagnostic(failure: &Failure) -> Option<String> {
+    match &failure.fault {
+        Fault::Reply(reply) => Some(clean(&reply.to_string())),
+        _ => None,
+    }
+}
+
+fn temporary_status(failure: &Failure) -> Enhanced {
+    match &failure.fault {
+        Fault::Reply(Reply { enhanced: Some(enhanced @ Enhanced(4, ..)), .. }) => *enhanced,
+        Fault::Reply(_) => Enhanced(4, 0, 0),
+        // RFC 3463 §3.5: no answer from host, bad connection.
+        Fault::Dns(_) | Fault::Network(_) => Enhanced(4, 4, 1),
+        _ => Enhanced(4, 4, 2),
+    }
+}
+
+/// A peer's text as one line without control characters and without Exchange's diagnostic blob.
+pub fn clean(text: &str) -> String {
+    let text = match (text.find("[BeginDiagnosticData]"), text.find("[EndDiagnosticData]")) {
+        (Some(begin), Some(end)) if begin < end => {
+            format!("{}…{}", &text[..begin], &text[end + "[EndDiagnosticData]".len()..])
+        }
+        _ => text.to_owned(),
+    };
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
+        .take(LONGEST_REASON)
+        .collect();
+    line.truncate(line.trim_end().len());
+    line
+}

@@ -1,0 +1,306 @@
+//! The one HTTPS client towards identity providers.
+//!
+//! It promises: TLS verified against the system's roots and `ca_file`; no redirect is followed (the
+//! request carries secrets); plain HTTP only to loopback; no answer is read beyond 1 MB nor waited
+//! for beyond the timeout. No error of it shows what a body contained. It must not retry: pauses are
+//! the keeper's.
+
+use super::request::{asking, client_secret, scopes};
+use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
+use crate::config::{Grant, OAuth};
+use crate::secret::Secret;
+use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// What a connection trusts and how it goes out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Way {
+    ca_file: Option<PathBuf>,
+    loopback: bool,
+    plain: bool,
+}
+
+/// Asks token endpoints. Connections are kept and shared by all accounts that trust the same.
+#[derive(Debug, Default)]
+pub struct Provider {
+    clients: Mutex<HashMap<Way, reqwest::Client>>,
+}
+
+impl Provider {
+    /// One request: a token for this grant. `refresh` is the current refresh token, where the grant
+    /// works with one; the configured one is not looked at.
+    pub async fn exchange(
+        &self,
+        oauth: &OAuth,
+        grant: &Grant,
+        refresh: Option<&Secret>,
+    ) -> Result<Granted, Fault> {
+        let http = self.client(oauth).await?;
+        let secrets: Arc<[Secret]> =
+            [client_secret(grant), refresh].into_iter().flatten().cloned().collect();
+        let timeout = oauth.timeout;
+        let send = move |request| send(http.clone(), timeout, request, Arc::clone(&secrets));
+        let client = asking(oauth, grant);
+        let answer = match refresh {
+            None => {
+                let question = client.exchange_client_credentials().add_scopes(scopes(oauth));
+                question.request_async(&send).await
+            }
+            Some(refresh) => {
+                let refresh = RefreshToken::new(refresh.expose().to_owned());
+                let question = client.exchange_refresh_token(&refresh).add_scopes(scopes(oauth));
+                question.request_async(&send).await
+            }
+        };
+        answer.map_err(|error| match error {
+            RequestTokenError::Request(fault) => fault,
+            // These carry the body, hence tokens: nothing of them is passed on.
+            RequestTokenError::Parse(..)
+            | RequestTokenError::ServerResponse(_)
+            | RequestTokenError::Other(_) => Fault::Unclear {
+                status: 200,
+                what: "a body that is not a token answer".to_owned(),
+                retry_after: None,
+            },
+        })
+    }
+
+    async fn client(&self, oauth: &OAuth) -> Result<reqwest::Client, Fault> {
+        let way = way(oauth)?;
+        let held = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&way).cloned();
+        if let Some(client) = held {
+            return Ok(client);
+        }
+        // Reading the system's certificates takes some 20 ms.
+        let wanted = way.clone();
+        let client = tokio::task::spawn_blocking(move || build(&wanted))
+            .await
+            .map_err(|_| Fault::GivenUp)??;
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(way, client.clone());
+        Ok(client)
+    }
+
+    /// Forgets connections and certificates: `ca_file` is read again at the next request.
+    pub fn forget(&self) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+fn way(oauth: &OAuth) -> Result<Way, Fault> {
+    let loopback = match oauth.token_url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    };
+    let plain = oauth.token_url.scheme() != "https";
+    if plain && !loopback {
+        return Err(Fault::Trust("the token endpoint is not https".to_owned()));
+    }
+    Ok(Way { ca_file: oauth.ca_file.clone(), loopback, plain })
+}
+
+fn build(way: &Way) -> Result<reqwest::Client, Fault> {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(trust(way)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .https_only(!way.plain)
+        .connect_timeout(Duration::from_secs(10))
+        // Tokens are asked for about once an hour.
+        .pool_idle_timeout(Duration::from_secs(20))
+        .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
+    // A system proxy cannot know what our own loopback is.
+    let builder = if way.loopback { builder.no_proxy() } else { builder };
+    builder.build().map_err(|error| Fault::Trust(chain(&error)))
+}
+
+fn trust(way: &Way) -> Result<rustls::ClientConfig, Fault> {
+    let crypto = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&crypto))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::Trust(error.to_string()))?;
+    let mut bundled = rustls::RootCertStore::empty();
+    if way.plain {
+        return Ok(config.with_root_certificates(bundled).with_no_client_auth());
+    }
+    let own = match &way.ca_file {
+        None => Vec::new(),
+        Some(path) => CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| Fault::Trust(format!("{}: {error}", path.display())))?,
+    };
+    if let Some(path) = way.ca_file.as_ref().filter(|_| own.is_empty()) {
+        return Err(Fault::Trust(format!("{}: no certificate in it", path.display())));
+    }
+    // An empty container has no store of its own; then the bundled roots must do.
+    if let Ok(system) = Verifier::new(Arc::clone(&crypto)) {
+        let verifier = if own.is_empty() {
+            system
+        } else {
+            Verifier::new_with_extra_roots(own, crypto)
+                .map_err(|error| Fault::Trust(error.to_string()))?
+        };
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        return Ok(config.with_no_client_auth());
+    }
+    bundled.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    for certificate in own {
+        bundled.add(certificate).map_err(|error| Fault::Trust(error.to_string()))?;
+    }
+    Ok(config.with_root_certificates(bundled).with_no_client_auth())
+}
+
+/// The way out for the `oauth2` crate: it would drop status and `Retry-After`, so refusals are
+/// judged here, and it would reject the answers of providers that label JSON as text.
+async fn send(
+    http: reqwest::Client,
+    timeout: Duration,
+    request: HttpRequest,
+    secrets: Arc<[Secret]>,
+) -> Result<HttpResponse, Fault> {
+    let mut request = reqwest::Request::try_from(request).map_err(|e| unreachable(e, timeout))?;
+    *request.timeout_mut() = Some(timeout);
+    let mut answer = http.execute(request).await.map_err(|e| unreachable(e, timeout))?;
+    let status = answer.status();
+    let retry_after = answer.headers().get(reqwest::header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|e| unreachable(e, timeout))? {
+        if body.len() + chunk.len() > MOST_OCTETS {
+            return Err(Fault::Unclear {
+                status: status.as_u16(),
+                what: "more than 1 MB".to_owned(),
+                retry_after: None,
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let seen = Answer { status: status.as_u16(), retry_after: retry_after.as_deref(), body: &body };
+    let secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+    match response::refusal(seen, SystemTime::now(), &secrets) {
+        Some(fault) => Err(fault),
+        None => Ok(HttpResponse::new(body)),
+    }
+}
+
+fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
+    if error.is_timeout() {
+        return Fault::Unreachable(format!("no answer within {} s", timeout.as_secs_f32()));
+    }
+    Fault::Unreachable(chain(&error.without_url()))
+}
+
+/// The causes in one line; the outermost alone says only "error sending request".
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    response::plain(&text, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stand_in::app_only;
+    use super::*;
+    use crate::diagnosis::Class;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A TLS server with a certificate of its own for `localhost`; the certificate in PEM.
+    async fn tls_stand_in() -> (url::Url, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let crypto = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(crypto)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = Vec::new();
+                while !request.windows(10).any(|octets| octets == b"grant_type") {
+                    if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                        break;
+                    }
+                }
+                let body = r#"{"access_token":"over-tls"}"#;
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        (format!("https://localhost:{port}/token").parse().unwrap(), made.cert.pem())
+    }
+
+    #[tokio::test]
+    async fn t15_certificates_are_verified_and_ca_file_adds_to_the_systems() {
+        let (url, pem) = tls_stand_in().await;
+        let directory = tempfile::tempdir().unwrap();
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, pem).unwrap();
+        let mut account = app_only("erp", &url);
+        let provider = Provider::default();
+        let fault = provider.exchange(&account.oauth, &account.grant, None).await.unwrap_err();
+        assert_eq!(fault.class(), Class::Transient);
+        assert!(fault.to_string().contains("certificate"), "{fault}");
+        account.oauth.ca_file = Some(ca_file);
+        let granted = provider.exchange(&account.oauth, &account.grant, None).await.unwrap();
+        assert_eq!(granted.access().unwrap().expose(), "over-tls");
+    }
+
+    #[tokio::test]
+    async fn a_ca_file_that_is_none_is_the_operators_to_mend() {
+        let directory = tempfile::tempdir().unwrap();
+        let empty = directory.path().join("empty.pem");
+        std::fs::write(&empty, "nothing\n").unwrap();
+        for path in [empty, directory.path().join("missing.pem")] {
+            let mut account = app_only("erp", &"https://localhost:1/token".parse().unwrap());
+            account.oauth.ca_file = Some(path.clone());
+            let provider = Provider::default();
+            let fault = provider.exchange(&account.oauth, &account.grant, None).await.unwrap_err();
+            assert_eq!(fault.class(), Class::Administrator);
+            assert!(fault.to_string().contains(path.to_str().unwrap()), "{fault}");
+            assert!(fault.remedy().unwrap().contains("ca_file"));
+        }
+    }
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        for (url, allowed) in [
+            ("http://127.0.0.1:8080/token", true),
+            ("http://127.9.9.9/token", true),
+            ("http://[::1]/token", true),
+            ("http://localhost/token", true),
+            ("http://login.microsoftonline.com/token", false),
+            ("http://10.0.0.1/token", false),
+            ("http://localhost.example.com/token", false),
+            ("ftp://example.com/token", false),
+            ("https://login.microsoftonline.com/token", true),
+        ] {
+            let account = app_only("erp", &url.parse().unwrap());
+            assert_eq!(way(&account.oauth).is_ok(), allowed, "{url}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! One credential at work: asks, renews ahead of the end, stores what comes back.
+//!
+//! It promises that a request once begun goes on whoever stops waiting, that its leave is given back
+//! however it ends, and that a refresh token that came back is on the disk before the access token
+//! beside it is handed out. It must not decide when: that is `token`.
+
+use super::TokenError;
+use super::provider::Provider;
+use super::request::{client_id, tenant};
+use super::response::{Fault, Granted};
+use super::token::{Credential, Fresh, Leave, Moment, Pace};
+use super::vault::Vault;
+use crate::config::Account;
+use crate::diagnosis::{Place, fill};
+use crate::secret::Secret;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+
+/// Timers stand still while the machine is suspended: look at the clocks at least this often.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// One credential and all that is needed to renew it.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    /// The account that gave the credential; others may share it.
+    pub(super) account: Arc<Account>,
+    provider: Arc<Provider>,
+    credential: Mutex<Credential>,
+    pub(super) refresh: Option<Arc<Refresh>>,
+    /// Rung whenever the credential changed.
+    pub(super) changed: watch::Sender<()>,
+    tended: AtomicBool,
+}
+
+impl Keeping {
+    /// Nothing asked yet.
+    pub(super) fn new(
+        account: &Arc<Account>,
+        provider: &Arc<Provider>,
+        refresh: Option<Arc<Refresh>>,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            account: Arc::clone(account),
+            provider: Arc::clone(provider),
+            credential: Mutex::new(Credential::new(pace)),
+            refresh,
+            changed: watch::Sender::new(()),
+            tended: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn credential(&self) -> MutexGuard<'_, Credential> {
+        self.credential.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a request, unless one is under way. It runs on its own: a caller that goes away must
+    /// not take an answer with it that holds the only copy of a rotated refresh token.
+    pub(super) fn ask(self: &Arc<Self>, credential: &mut Credential) {
+        let Some(leave) = credential.begin(now()) else { return };
+        let mut request = Request { keeping: Arc::clone(self), asked: now(), leave: Some(leave) };
+        tokio::spawn(async move {
+            let answer = request.keeping.fetch(&mut request.asked).await;
+            request.settle(answer);
+        });
+    }
+
+    /// Starts the renewals, once.
+    pub(super) fn tend(self: &Arc<Self>) {
+        if !self.tended.swap(true, Ordering::SeqCst) {
+            tokio::spawn(renew(Arc::downgrade(self), self.changed.subscribe()));
+        }
+    }
+
+    async fn fetch(&self, asked: &mut Moment) -> Result<Granted, Fault> {
+        let Account { oauth, grant, .. } = &*self.account;
+        let Some(refresh) = &self.refresh else {
+            *asked = now();
+            return self.provider.exchange(oauth, grant, None).await;
+        };
+        // Held until the answer is stored: nobody uses a refresh token twice at once.
+        let mut current = refresh.current.lock().await;
+        if current.unsaved {
+            refresh.save(&mut current).await?;
+        }
+        *asked = now();
+        let granted = self.provider.exchange(oauth, grant, Some(&current.token)).await?;
+        // None came back: the old one stays good (Google's way).
+        if let Some(next) = granted.refresh().filter(|next| *next != current.token) {
+            current.token = next;
+            current.unsaved = true;
+            refresh.save(&mut current).await?;
+        }
+        Ok(granted)
+    }
+}
+
+/// A refresh token that changes.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    account: String,
+    pub(super) seed: Secret,
+    vault: Arc<Vault>,
+    /// The configuration has another seed by now: what still comes back is history.
+    pub(super) superseded: AtomicBool,
+    current: tokio::sync::Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    token: Secret,
+    /// It came back but could not be stored: the one on the disk may be void.
+    unsaved: bool,
+}
+
+impl Refresh {
+    pub(super) fn new(account: &str, seed: &Secret, vault: &Arc<Vault>) -> Self {
+        let current = Current { token: vault.current(account, seed), unsaved: false };
+        Self {
+            account: account.to_owned(),
+            seed: seed.clone(),
+            vault: Arc::clone(vault),
+            superseded: AtomicBool::new(false),
+            current: tokio::sync::Mutex::new(current),
+        }
+    }
+
+    async fn save(self: &Arc<Self>, current: &mut Current) -> Result<(), Fault> {
+        let own = Arc::clone(self);
+        let token = current.token.clone();
+        let store = move || {
+            let still = || !own.superseded.load(Ordering::SeqCst);
+            own.vault.store(&own.account, &own.seed, &token, still)
+        };
+        let stored = tokio::task::spawn_blocking(store).await.map_err(|_| Fault::GivenUp)?;
+        stored.map_err(|error| Fault::Store(error.to_string()))?;
+        current.unsaved = false;
+        Ok(())
+    }
+}
+
+/// A request under way. However it ends, even in a panic, its leave is given back.
+struct Request {
+    keeping: Arc<Keeping>,
+    asked: Moment,
+    leave: Option<Leave>,
+}
+
+impl Request {
+    fn settle(&mut self, answer: Result<Granted, Fault>) {
+        let Some(leave) = self.leave.take() else { return };
+        let asked = self.asked;
+        let answer = answer.and_then(|granted| match granted.access() {
+            Some(secret) => Ok(Fresh { secret, lifetime: granted.lifetime(), asked }),
+            None => Err(Fault::Unclear {
+                status: 200,
+                what: "a token that is empty or contains what no token may".to_owned(),
+                retry_after: None,
+            }),
+        });
+        let now = now();
+        let mut credential = self.keeping.credential();
+        let counted = credential.settle(leave, answer, now, chance());
+        if counted {
+            tell(&self.keeping.account, &credential, now);
+        }
+        drop(credential);
+        self.keeping.changed.send_replace(());
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.settle(Err(Fault::GivenUp));
+    }
+}
+
+/// Renews ahead of the end and tries again after pauses, as long as the credential is kept.
+async fn renew(keeping: Weak<Keeping>, mut changed: watch::Receiver<()>) {
+    loop {
+        changed.borrow_and_update();
+        let due = {
+            let Some(keeping) = keeping.upgrade() else { return };
+            let mut credential = keeping.credential();
+            let due = credential.renewal(now());
+            if due.is_some_and(|wait| wait.is_zero()) {
+                keeping.ask(&mut credential);
+                None
+            } else {
+                due
+            }
+        };
+        let rung = async { changed.changed().await.is_ok() };
+        let goes_on = match due {
+            None => rung.await,
+            Some(wait) => tokio::select! {
+                goes_on = rung => goes_on,
+                () = tokio::time::sleep(wait.min(LOOK)) => true,
+            },
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+fn tell(account: &Account, credential: &Credential, now: Moment) {
+    let account_name = account.name.as_str();
+    let usable = credential.usable_for(now).unwrap_or_default().as_secs();
+    let Some(trouble) = credential.trouble() else {
+        let what = if credential.version() <= 1 { "token obtained" } else { "token renewed" };
+        tracing::info!(account = account_name, expires_in_s = usable, "{what}");
+        return;
+    };
+    let wait = trouble.not_before.saturating_duration_since(now.monotonic);
+    let told = told(&trouble.fault, account, Some(wait));
+    tracing::warn!(
+        account = account_name,
+        class = told.class.as_str(),
+        remedy = told.remedy.as_deref().unwrap_or_default(),
+        failures = trouble.failures,
+        next_try_s = wait.as_secs(),
+        old_token_usable_s = usable,
+        "no new token: {}",
+        told.message
+    );
+}
+
+/// What a caller is told, with the remedy filled in for its account.
+pub(super) fn told(fault: &Fault, account: &Account, retry_after: Option<Duration>) -> TokenError {
+    let mailbox = account.mailbox.to_string();
+    let place = Place {
+        account: &account.name,
+        client_id: client_id(&account.grant),
+        tenant: tenant(&account.oauth),
+        mailbox: &mailbox,
+    };
+    TokenError {
+        class: fault.class(),
+        message: fault.to_string(),
+        remedy: fault.remedy().map(|remedy| fill(remedy, &place)),
+        retry_after,
+    }
+}
+
+/// Now, by the machine's clocks.
+pub(super) fn now() -> Moment {
+    Moment { monotonic: Instant::now(), wall: SystemTime::now() }
+}
+
+fn chance() -> u8 {
+    let mut octet = [0];
+    match SystemRandom::new().fill(&mut octet) {
+        Ok(()) => octet[0],
+        Err(_) => 255,
+    }
+}

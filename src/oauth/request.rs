@@ -1,0 +1,194 @@
+//! What is asked of the token endpoint: the form bodies of the grants. Pure.
+//!
+//! The `oauth2` crate writes them; here stands what is put into them. Everything goes in the body
+//! (Entra's norm), encoded once; a public client sends no secret (AADSTS700025). It must not send
+//! anything itself: whoever sends gives the request a way out.
+
+use super::response::Granted;
+use crate::config::{Grant, OAuth};
+use crate::secret::Secret;
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+};
+use oauth2::{
+    AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, Scope,
+    StandardRevocableToken, TokenUrl,
+};
+
+/// The client of the `oauth2` crate that reads answers our way.
+pub type Asking = Client<
+    BasicErrorResponse,
+    Granted,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// The client for this grant at this endpoint.
+pub fn asking(oauth: &OAuth, grant: &Grant) -> Asking {
+    let client = Client::new(ClientId::new(client_id(grant).to_owned()))
+        .set_auth_type(AuthType::RequestBody)
+        .set_token_uri(TokenUrl::from_url(oauth.token_url.clone()));
+    match client_secret(grant) {
+        Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
+        None => client,
+    }
+}
+
+/// What is asked for; an empty scope is left out.
+pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
+    oauth.scope.split_ascii_whitespace().map(|word| Scope::new(word.to_owned()))
+}
+
+/// The application (client) id of a grant.
+pub fn client_id(grant: &Grant) -> &str {
+    match grant {
+        Grant::ClientCredentials { client_id, .. } | Grant::RefreshToken { client_id, .. } => {
+            client_id
+        }
+    }
+}
+
+/// The application's secret, if this grant has one.
+pub fn client_secret(grant: &Grant) -> Option<&Secret> {
+    match grant {
+        Grant::ClientCredentials { client_secret, .. } => Some(client_secret),
+        Grant::RefreshToken { client_secret, .. } => client_secret.as_ref(),
+    }
+}
+
+/// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.
+pub fn tenant(oauth: &OAuth) -> &str {
+    let first = oauth.token_url.path_segments().and_then(|mut segments| segments.next());
+    match first {
+        Some(tenant) if oauth.token_url.path().contains("/oauth2/") && !tenant.is_empty() => tenant,
+        _ => "your tenant",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("taken")]
+    struct Taken(Box<HttpRequest>);
+
+    fn take(request: HttpRequest) -> Result<HttpResponse, Taken> {
+        Err(Taken(Box::new(request)))
+    }
+
+    fn oauth(scope: &str) -> OAuth {
+        OAuth {
+            token_url: "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token"
+                .parse()
+                .unwrap(),
+            scope: scope.to_owned(),
+            ca_file: None,
+            timeout: std::time::Duration::from_secs(20),
+        }
+    }
+
+    fn written(oauth: &OAuth, grant: &Grant, refresh: Option<&str>) -> HttpRequest {
+        let client = asking(oauth, grant);
+        let result = match refresh {
+            None => client.exchange_client_credentials().add_scopes(scopes(oauth)).request(&take),
+            Some(token) => client
+                .exchange_refresh_token(&RefreshToken::new(token.to_owned()))
+                .add_scopes(scopes(oauth))
+                .request(&take),
+        };
+        match result {
+            Err(RequestTokenError::Request(Taken(request))) => *request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn form(request: &HttpRequest) -> Vec<(String, String)> {
+        let mut pairs: Vec<_> = url::form_urlencoded::parse(request.body()).into_owned().collect();
+        pairs.sort();
+        pairs
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn client_credentials_are_encoded_once() {
+        let grant = Grant::ClientCredentials {
+            client_id: "id".to_owned(),
+            client_secret: Secret::new("a~b.c_d-e+f/g=h i%20"),
+        };
+        let oauth = oauth("https://outlook.office365.com/.default");
+        let request = written(&oauth, &grant, None);
+        assert_eq!(request.method(), "POST");
+        assert_eq!(
+            request.uri().to_string(),
+            "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token"
+        );
+        assert_eq!(request.headers()["content-type"], "application/x-www-form-urlencoded");
+        assert!(!request.headers().contains_key("authorization"));
+        assert_eq!(
+            form(&request),
+            pairs(&[
+                ("client_id", "id"),
+                ("client_secret", "a~b.c_d-e+f/g=h i%20"),
+                ("grant_type", "client_credentials"),
+                ("scope", "https://outlook.office365.com/.default"),
+            ])
+        );
+    }
+
+    #[test]
+    fn refresh_token_of_a_public_client_sends_no_secret() {
+        let grant = Grant::RefreshToken {
+            client_id: "id".to_owned(),
+            client_secret: None,
+            refresh_token: Secret::new("seed"),
+        };
+        let request = written(&oauth("a  b"), &grant, Some("0.AX/+="));
+        assert_eq!(
+            form(&request),
+            pairs(&[
+                ("client_id", "id"),
+                ("grant_type", "refresh_token"),
+                ("refresh_token", "0.AX/+="),
+                ("scope", "a b"),
+            ])
+        );
+    }
+
+    #[test]
+    fn refresh_token_of_a_confidential_client_sends_it_and_an_empty_scope_is_left_out() {
+        let grant = Grant::RefreshToken {
+            client_id: "id".to_owned(),
+            client_secret: Some(Secret::new("s")),
+            refresh_token: Secret::new("seed"),
+        };
+        let request = written(&oauth(" "), &grant, Some("r"));
+        assert_eq!(
+            form(&request),
+            pairs(&[
+                ("client_id", "id"),
+                ("client_secret", "s"),
+                ("grant_type", "refresh_token"),
+                ("refresh_token", "r"),
+            ])
+        );
+    }
+
+    #[test]
+    fn tenant_is_read_from_the_path() {
+        assert_eq!(tenant(&oauth("")), "contoso.com");
+        let mut other = oauth("");
+        other.token_url = "https://oauth2.googleapis.com/token".parse().unwrap();
+        assert_eq!(tenant(&other), "your tenant");
+    }
+}

@@ -1,0 +1,463 @@
+//! Refresh tokens at rest: `state_dir/tokens`, sealed with XChaCha20-Poly1305.
+//!
+//! It promises that what was stored is on the disk when the call comes back, that a file or key
+//! others can read is refused, and that nothing is lost by a damaged file: it is kept as
+//! `tokens.bad`. An entry is bound to its account's name, so that swapping two entries is found out.
+//! The key is never derived from a client's password: a mistyped one would lose the tokens. It must
+//! not decide which token is the right one beyond the rule of the seed.
+//!
+//! The seed is the refresh token of the configuration. A stored token goes before it, until the
+//! configured one is changed: then somebody has signed in again and the stored one is history.
+
+use crate::durable;
+use crate::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// Why the vault cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// Others can read it. The operator runs `chmod 600`.
+    #[error("{} can be read by others (mode {mode:03o}): chmod 600 {}", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key is not 32 octets, plain or in base64. The operator corrects it.
+    #[error("{0} is not a key: 32 octets in base64, as `openssl rand -base64 32` prints them")]
+    Key(String),
+    /// The file is of a later version of this program. The operator upgrades.
+    #[error("{} is of version {version}, which this program does not know: upgrade it", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The file system said no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its words.
+        error: io::Error,
+    },
+    /// Neither randomness nor encryption may fail; when they do nothing is written.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// Where the key comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A file that systemd lays out for this service only. Its group bits are not looked at: they
+    /// show the mask of an access list that systemd sets, not readers.
+    Credential(PathBuf),
+    /// The value of `$SUBMITD_VAULT_KEY`.
+    Text(Secret),
+    /// A key file of the operator, `$SUBMITD_VAULT_KEY_FILE`.
+    File(PathBuf),
+    /// `state_dir/vault.key`, made at the first start.
+    Own(PathBuf),
+}
+
+impl KeySource {
+    /// The first there is, of: the systemd credential `submitd-vault-key`, `$SUBMITD_VAULT_KEY`,
+    /// `$SUBMITD_VAULT_KEY_FILE`, `state_dir/vault.key`.
+    pub fn find(state_dir: &Path, environment: impl Fn(&str) -> Option<OsString>) -> Self {
+        let credential = environment("CREDENTIALS_DIRECTORY")
+            .map(|directory| PathBuf::from(directory).join("submitd-vault-key"))
+            .filter(|path| path.exists());
+        if let Some(path) = credential {
+            return Self::Credential(path);
+        }
+        if let Some(text) = environment("SUBMITD_VAULT_KEY") {
+            return Self::Text(Secret::new(text.to_string_lossy()));
+        }
+        match environment("SUBMITD_VAULT_KEY_FILE") {
+            Some(path) => Self::File(path.into()),
+            None => Self::Own(state_dir.join("vault.key")),
+        }
+    }
+
+    fn read(&self) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        match self {
+            Self::Text(text) => key(text.expose().as_bytes(), "$SUBMITD_VAULT_KEY"),
+            Self::Credential(path) => {
+                let octets = std::fs::read(path).map(Zeroizing::new).map_err(io_at(path))?;
+                key(&octets, &path.display().to_string())
+            }
+            Self::File(path) => key(&read_private(path)?, &path.display().to_string()),
+            Self::Own(path) => match read_private(path) {
+                Ok(octets) => key(&octets, &path.display().to_string()),
+                Err(VaultError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                    let fresh = Zeroizing::new(random::<32>()?);
+                    let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*fresh)));
+                    durable::replace(path, text.as_bytes()).map_err(io_at(path))?;
+                    Ok(fresh)
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+/// The file as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    accounts: BTreeMap<String, Sealed>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Sealed {
+    nonce: String,
+    sealed: String,
+}
+
+/// What is inside an entry.
+#[derive(Serialize, Deserialize)]
+struct Inside {
+    /// SHA-256 of the configured refresh token from which this one descends, base64.
+    seed: String,
+    refresh_token: String,
+}
+
+const VERSION: u32 = 1;
+
+/// The open vault.
+pub struct Vault {
+    path: PathBuf,
+    cipher: XChaCha20Poly1305,
+    entries: Mutex<BTreeMap<String, Sealed>>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// Opens `state_dir/tokens`; without the file nothing is stored yet. Blocks.
+    ///
+    /// A damaged file, or entries this key does not open, are kept as `tokens.bad` and left out.
+    pub fn open(state_dir: &Path, source: &KeySource) -> Result<Self, VaultError> {
+        let key = source.read()?;
+        let path = state_dir.join("tokens");
+        let cipher = XChaCha20Poly1305::new(&Key::from(*key));
+        let vault = Self { path, cipher, entries: Mutex::default() };
+        let written = match read_private(&vault.path) {
+            Ok(written) => written,
+            Err(VaultError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(vault);
+            }
+            Err(error) => return Err(error),
+        };
+        let (sound, damaged) = vault.sort(&written)?;
+        if damaged > 0 {
+            let aside = vault.path.with_extension("bad");
+            durable::replace(&aside, &written).map_err(io_at(&aside))?;
+            tracing::error!(
+                file = %vault.path.display(), kept = %aside.display(), entries = damaged,
+                "stored refresh tokens cannot be read, the configured ones are used: \
+                 was the vault key exchanged?"
+            );
+        }
+        *vault.entries.lock().unwrap_or_else(PoisonError::into_inner) = sound;
+        Ok(vault)
+    }
+
+    /// The refresh token to use: the stored one if it descends from this seed, else the seed.
+    pub fn current(&self, account: &str, seed: &Secret) -> Secret {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        match entries.get(account).and_then(|entry| self.unseal(account, entry)) {
+            Some(inside) if inside.seed == digest(seed) => Secret::new(inside.refresh_token),
+            _ => seed.clone(),
+        }
+    }
+
+    /// Stores the refresh token that came back, durably. `still` is asked at the last moment: when
+    /// it says no (the configuration has another seed by now) nothing is written. Blocks.
+    pub fn store(
+        &self,
+        account: &str,
+        seed: &Secret,
+        refresh: &Secret,
+        still: impl FnOnce() -> bool,
+    ) -> Result<(), VaultError> {
+        let inside = Inside { seed: digest(seed), refresh_token: refresh.expose().to_owned() };
+        let sealed = self.seal(account, &inside)?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if !still() {
+            return Ok(());
+        }
+        let mut accounts = entries.clone();
+        accounts.insert(account.to_owned(), sealed);
+        let written = Written { version: VERSION, accounts };
+        let text = serde_json::to_vec_pretty(&written).map_err(|_| VaultError::Random)?;
+        durable::replace(&self.path, &text).map_err(io_at(&self.path))?;
+        *entries = written.accounts;
+        Ok(())
+    }
+
+    /// The entries that open, and how many do not.
+    fn sort(&self, written: &[u8]) -> Result<(BTreeMap<String, Sealed>, usize), VaultError> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        if let Ok(Head { version }) = serde_json::from_slice(written)
+            && version > VERSION
+        {
+            return Err(VaultError::Newer { path: self.path.clone(), version });
+        }
+        let Ok(Written { accounts, .. }) = serde_json::from_slice(written) else {
+            return Ok((BTreeMap::new(), 1));
+        };
+        let all = accounts.len();
+        let sound: BTreeMap<_, _> =
+            accounts.into_iter().filter(|(name, e)| self.unseal(name, e).is_some()).collect();
+        let damaged = all - sound.len();
+        Ok((sound, damaged))
+    }
+
+    fn seal(&self, account: &str, inside: &Inside) -> Result<Sealed, VaultError> {
+        let nonce = random::<24>()?;
+        let msg = Zeroizing::new(serde_json::to_vec(inside).map_err(|_| VaultError::Random)?);
+        let payload = Payload { msg: &msg, aad: account.as_bytes() };
+        let sealed =
+            self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Random)?;
+        Ok(Sealed { nonce: STANDARD.encode(nonce), sealed: STANDARD.encode(sealed) })
+    }
+
+    fn unseal(&self, account: &str, entry: &Sealed) -> Option<Inside> {
+        let nonce: [u8; 24] = STANDARD.decode(&entry.nonce).ok()?.try_into().ok()?;
+        let sealed = STANDARD.decode(&entry.sealed).ok()?;
+        let payload = Payload { msg: &sealed, aad: account.as_bytes() };
+        let open = self.cipher.decrypt(&XNonce::from(nonce), payload).ok().map(Zeroizing::new)?;
+        serde_json::from_slice(&open).ok()
+    }
+}
+
+fn digest(seed: &Secret) -> String {
+    STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, seed.expose().as_bytes()))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], VaultError> {
+    let mut octets = [0; N];
+    SystemRandom::new().fill(&mut octets).map_err(|_| VaultError::Random)?;
+    Ok(octets)
+}
+
+fn key(octets: &[u8], place: &str) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    let plain = octets.trim_ascii();
+    let decoded = STANDARD.decode(plain).map(Zeroizing::new).ok();
+    let found = match decoded {
+        Some(decoded) if decoded.len() == 32 => <[u8; 32]>::try_from(decoded.as_slice()),
+        _ => <[u8; 32]>::try_from(octets),
+    };
+    found.map(Zeroizing::new).map_err(|_| VaultError::Key(place.to_owned()))
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let mode = std::fs::metadata(path).map_err(io_at(path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(VaultError::Exposed { path: path.to_owned(), mode });
+    }
+    std::fs::read(path).map(Zeroizing::new).map_err(io_at(path))
+}
+
+fn io_at(path: &Path) -> impl Fn(io::Error) -> VaultError {
+    let path = path.to_owned();
+    move |error| VaultError::Io { path: path.clone(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(directory: &Path) -> KeySource {
+        KeySource::find(directory, |_| None)
+    }
+
+    fn open(directory: &Path) -> Vault {
+        Vault::open(directory, &own(directory)).unwrap()
+    }
+
+    fn store(vault: &Vault, account: &str, seed: &str, refresh: &str) {
+        vault.store(account, &Secret::new(seed), &Secret::new(refresh), || true).unwrap();
+    }
+
+    fn current(vault: &Vault, account: &str, seed: &str) -> String {
+        vault.current(account, &Secret::new(seed)).expose().to_owned()
+    }
+
+    #[test]
+    fn b15_what_was_stored_is_there_after_opening_again_and_a_changed_seed_goes_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        assert_eq!(current(&vault, "erp", "seed"), "seed");
+        store(&vault, "erp", "seed", "rotated-1");
+        store(&vault, "crm", "other", "rotated-c");
+        store(&vault, "erp", "seed", "rotated-2");
+        drop(vault);
+        let vault = open(directory.path());
+        assert_eq!(current(&vault, "erp", "seed"), "rotated-2");
+        assert_eq!(current(&vault, "crm", "other"), "rotated-c");
+        assert_eq!(current(&vault, "erp", "signed in again"), "signed in again");
+        assert_eq!(current(&vault, "erp", "seed"), "rotated-2");
+    }
+
+    #[test]
+    fn nothing_readable_stands_in_the_file_and_modes_are_0600() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        store(&vault, "erp", "planted-seed", "planted-refresh");
+        for name in ["tokens", "vault.key"] {
+            let path = directory.path().join(name);
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            let text = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
+            assert!(!text.contains("planted"), "{text}");
+            assert!(!text.contains(&STANDARD.encode("planted-refresh")));
+        }
+        assert!(!format!("{vault:?}").contains("planted"));
+    }
+
+    #[test]
+    fn files_others_can_read_are_refused() {
+        for name in ["tokens", "vault.key"] {
+            for mode in [0o640, 0o604, 0o660, 0o644, 0o610] {
+                let directory = tempfile::tempdir().unwrap();
+                store(&open(directory.path()), "erp", "seed", "r");
+                let path = directory.path().join(name);
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+                let error = Vault::open(directory.path(), &own(directory.path())).unwrap_err();
+                assert!(matches!(&error, VaultError::Exposed { mode: m, .. } if *m == mode));
+                assert!(error.to_string().contains("chmod 600"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_bound_to_its_account() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        store(&vault, "erp", "seed", "of-erp");
+        let path = directory.path().join("tokens");
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"erp\"", "\"crm\"");
+        std::fs::write(&path, text).unwrap();
+        let vault = open(directory.path());
+        assert_eq!(current(&vault, "crm", "seed"), "seed");
+        assert!(directory.path().join("tokens.bad").exists());
+    }
+
+    #[test]
+    fn t17_a_file_cut_anywhere_is_kept_aside_and_the_seed_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        store(&vault, "erp", "seed", "rotated");
+        let path = directory.path().join("tokens");
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let vault = open(directory.path());
+            assert_eq!(current(&vault, "erp", "seed"), "seed", "cut at {cut}");
+            assert_eq!(std::fs::read(directory.path().join("tokens.bad")).unwrap(), &whole[..cut]);
+        }
+    }
+
+    #[test]
+    fn another_key_opens_nothing_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        store(&open(directory.path()), "erp", "seed", "rotated");
+        let before = std::fs::read(directory.path().join("tokens")).unwrap();
+        let other = KeySource::Text(Secret::new(STANDARD.encode([7; 32])));
+        let vault = Vault::open(directory.path(), &other).unwrap();
+        assert_eq!(current(&vault, "erp", "seed"), "seed");
+        store(&vault, "crm", "s", "r");
+        assert_eq!(std::fs::read(directory.path().join("tokens.bad")).unwrap(), before);
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        durable::replace(&path, br#"{"version":2,"vaults":[]}"#).unwrap();
+        let error = Vault::open(directory.path(), &own(directory.path())).unwrap_err();
+        assert!(matches!(error, VaultError::Newer { version: 2, .. }));
+        assert_eq!(std::fs::read(&path).unwrap(), br#"{"version":2,"vaults":[]}"#);
+    }
+
+    #[test]
+    fn keys_come_from_credential_environment_file_or_are_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = STANDARD.encode([3; 32]);
+        let credential = directory.path().join("submitd-vault-key");
+        std::fs::write(&credential, [3_u8; 32]).unwrap();
+        let file = directory.path().join("key");
+        durable::replace(&file, format!("{text}\n").as_bytes()).unwrap();
+        let tables: [&[(&str, OsString)]; 3] = [
+            &[
+                ("CREDENTIALS_DIRECTORY", directory.path().into()),
+                ("SUBMITD_VAULT_KEY", "x".into()),
+            ],
+            &[("CREDENTIALS_DIRECTORY", "/nonexistent".into()), ("SUBMITD_VAULT_KEY", text.into())],
+            &[("SUBMITD_VAULT_KEY_FILE", file.into())],
+        ];
+        for table in tables {
+            let source = KeySource::find(directory.path(), |name| {
+                table.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
+            });
+            assert_eq!(*source.read().unwrap(), [3; 32], "{source:?}");
+        }
+        let made = own(directory.path()).read().unwrap();
+        assert_eq!(made, own(directory.path()).read().unwrap());
+        assert_ne!(*made, [0; 32]);
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_showing_it() {
+        for text in ["", "planted", "cGxhbnRlZA=="] {
+            let error = KeySource::Text(Secret::new(text)).read().unwrap_err();
+            assert!(matches!(error, VaultError::Key(_)));
+            assert!(!format!("{error} {error:?}").contains("planted"));
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_for_a_seed_that_was_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        store(&vault, "erp", "new", "of-new");
+        vault.store("erp", &Secret::new("old"), &Secret::new("late"), || false).unwrap();
+        assert_eq!(current(&vault, "erp", "new"), "of-new");
+        assert_eq!(current(&open(directory.path()), "erp", "new"), "of-new");
+    }
+
+    #[test]
+    fn a_write_that_fails_keeps_what_was_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        store(&vault, "erp", "seed", "one");
+        let path = directory.path().join("tokens");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let failed = vault.store("erp", &Secret::new("seed"), &Secret::new("two"), || true);
+        assert!(matches!(failed, Err(VaultError::Io { .. })));
+        assert_eq!(current(&vault, "erp", "seed"), "one");
+    }
+}

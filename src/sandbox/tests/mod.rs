@@ -1,0 +1,3 @@
+//! The sandbox from outside: over its ports, with hand-written expectations.
+
+mod entra;

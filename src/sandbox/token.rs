@@ -1,0 +1,261 @@
+//! Tokens: made in the shape of Entra's, remembered, and checked by the mail server.
+//!
+//! They look like JWTs and are as long (1.5 to 2.5 kB), because line lengths are where clients break. The
+//! signature is random: what counts is that the very text was given out here and has not ended.
+
+use super::options::Options;
+use super::random;
+use crate::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Tokens remembered at most; above, those that have ended go.
+const REMEMBERED: usize = 50_000;
+/// The longest real life is a day and a bit; a longer one would only overflow dates.
+const LONGEST_LIFE: u64 = 10 * 365 * 86_400;
+
+/// Whose token it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The application's own; it reaches every mailbox.
+    Application,
+    /// A person's; it reaches this mailbox.
+    Mailbox(String),
+}
+
+/// What a token says.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    /// Whose it is.
+    pub(super) owner: Owner,
+    /// The application that asked.
+    pub(super) client_id: String,
+    /// `aud`, such as `https://outlook.office365.com`.
+    pub(super) audience: String,
+    /// Whether it holds the role or scope to send mail.
+    pub(super) may_send: bool,
+    /// Seconds it lives.
+    pub(super) expires_in: u64,
+}
+
+/// Everything given out.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    access: HashMap<String, (Grant, SystemTime)>,
+    refresh: HashMap<String, bool>,
+}
+
+/// Why the mail server does not take a token. Exchange says `5.7.3` to all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenFault {
+    /// Never given out, or taken back.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// Made for another service.
+    Audience,
+    /// Without role or scope.
+    Permission,
+    /// Of another mailbox.
+    Mailbox,
+}
+
+/// What a refresh token is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefreshState {
+    /// Given out and good.
+    Good,
+    /// Given out and taken back.
+    Revoked,
+    /// Never given out.
+    Unknown,
+}
+
+impl Tokens {
+    /// Makes an access token and remembers it.
+    pub(super) fn give(&mut self, options: &Options, grant: Grant, now: SystemTime) -> Secret {
+        if self.access.len() >= REMEMBERED {
+            self.access.retain(|_, (_, ends)| *ends > now);
+        }
+        let text = write(options, &grant, now);
+        let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
+        self.access.insert(text.clone(), (grant, ends));
+        Secret::new(text)
+    }
+
+    /// Makes a refresh token. Older ones stay good, as Entra has it.
+    pub(super) fn give_refresh(&mut self) -> Secret {
+        let text = format!("0.AXoA{}.{}", random::base64url::<24>(), random::base64url::<720>());
+        self.refresh.insert(text.clone(), true);
+        Secret::new(text)
+    }
+
+    /// Takes a refresh token in that somebody already holds.
+    pub(super) fn adopt_refresh(&mut self, token: &Secret) {
+        self.refresh.insert(token.expose().to_owned(), true);
+    }
+
+    /// What this refresh token is worth.
+    pub(super) fn refresh_state(&self, token: &str) -> RefreshState {
+        match self.refresh.get(token) {
+            Some(true) => RefreshState::Good,
+            Some(false) => RefreshState::Revoked,
+            None => RefreshState::Unknown,
+        }
+    }
+
+    /// Takes all access tokens back: a password change, continuous access evaluation.
+    pub(super) fn revoke_access(&mut self) {
+        self.access.clear();
+    }
+
+    /// Takes all refresh tokens back.
+    pub(super) fn revoke_refresh(&mut self) {
+        self.refresh.values_mut().for_each(|good| *good = false);
+    }
+
+    /// Whether the token opens the mailbox; both are compared as Exchange does it.
+    pub(super) fn check(
+        &self,
+        token: &Secret,
+        mailbox: &str,
+        now: SystemTime,
+    ) -> Result<(), TokenFault> {
+        let (grant, ends) = self.access.get(token.expose()).ok_or(TokenFault::Unknown)?;
+        if *ends <= now {
+            return Err(TokenFault::Expired);
+        }
+        if !is_outlook(&grant.audience) {
+            return Err(TokenFault::Audience);
+        }
+        if !grant.may_send {
+            return Err(TokenFault::Permission);
+        }
+        match &grant.owner {
+            Owner::Application => Ok(()),
+            Owner::Mailbox(own) if own.eq_ignore_ascii_case(mailbox) => Ok(()),
+            Owner::Mailbox(_) => Err(TokenFault::Mailbox),
+        }
+    }
+}
+
+/// Whether the audience is Exchange Online's.
+pub(super) fn is_outlook(audience: &str) -> bool {
+    matches!(audience, "https://outlook.office365.com" | "https://outlook.office.com")
+}
+
+/// Header, claims and a random signature.
+fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
+    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let key = random::base64url::<20>();
+    let header = json!({"typ": "JWT", "nonce": random::base64url::<32>(), "alg": "RS256", "x5t": key, "kid": key});
+    let tenant = &options.tenant_id;
+    let mut claims = json!({
+        "aud": grant.audience,
+        "iss": format!("https://sts.windows.net/{tenant}/"),
+        "iat": issued, "nbf": issued, "exp": issued.saturating_add(grant.expires_in),
+        "aio": random::base64url::<120>(),
+        "app_displayname": "sandbox",
+        "appid": grant.client_id, "appidacr": "1",
+        "idp": format!("https://sts.windows.net/{tenant}/"),
+        "oid": random::guid(),
+        "rh": format!("1.AXoA{}.", random::base64url::<48>()),
+        "sid": random::guid(),
+        "sub": random::guid(),
+        "tid": tenant,
+        "uti": random::base64url::<16>(),
+        "ver": "1.0",
+        "wids": [random::guid(), random::guid()],
+        "xms_ftd": random::base64url::<64>(),
+        "xms_idrel": "7 20",
+        // Real tokens differ in length from one to the next.
+        "xms_rd": "r".repeat(64 + (random::number() % 400) as usize),
+        "xms_tdbr": "EU",
+    });
+    if let Owner::Mailbox(mailbox) = &grant.owner {
+        claims["upn"] = mailbox.as_str().into();
+        claims["unique_name"] = mailbox.as_str().into();
+    }
+    if grant.may_send {
+        match &grant.owner {
+            Owner::Application => claims["roles"] = json!(["SMTP.SendAsApp"]),
+            Owner::Mailbox(_) => claims["scp"] = "SMTP.Send".into(),
+        }
+    }
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}.{}", random::base64url::<256>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(owner: Owner) -> Grant {
+        Grant {
+            owner,
+            client_id: "app".into(),
+            audience: "https://outlook.office365.com".into(),
+            may_send: true,
+            expires_in: 3599,
+        }
+    }
+
+    fn claims(token: &Secret) -> serde_json::Value {
+        let part = token.expose().split('.').nth(1).expect("three parts");
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("json")
+    }
+
+    #[test]
+    fn tokens_look_like_entras() {
+        let (mut tokens, options, now) = (Tokens::default(), Options::default(), UNIX_EPOCH);
+        for _ in 0..50 {
+            let token = tokens.give(&options, grant(Owner::Application), now);
+            assert!((1500..=2500).contains(&token.expose().len()), "{}", token.expose().len());
+            let claims = claims(&token);
+            assert_eq!(claims["roles"], json!(["SMTP.SendAsApp"]));
+            assert_eq!(claims["exp"], 3599);
+            assert_eq!(claims["tid"], options.tenant_id.as_str());
+        }
+        let token = tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), now);
+        assert_eq!(claims(&token)["scp"], "SMTP.Send");
+        assert!(claims(&token)["roles"].is_null());
+    }
+
+    #[test]
+    fn the_mail_server_takes_only_what_fits() {
+        let (mut tokens, options, now) = (Tokens::default(), Options::default(), UNIX_EPOCH);
+        let app = tokens.give(&options, grant(Owner::Application), now);
+        let own = tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), now);
+        let graph =
+            Grant { audience: "https://graph.microsoft.com".into(), ..grant(Owner::Application) };
+        let graph = tokens.give(&options, graph, now);
+        let bare =
+            tokens.give(&options, Grant { may_send: false, ..grant(Owner::Application) }, now);
+        for (token, mailbox, after, expected) in [
+            (&app, "any@contoso.com", 3598, Ok(())),
+            (&app, "any@contoso.com", 3599, Err(TokenFault::Expired)),
+            (&own, "ERP@contoso.com", 0, Ok(())),
+            (&own, "any@contoso.com", 0, Err(TokenFault::Mailbox)),
+            (&graph, "any@contoso.com", 0, Err(TokenFault::Audience)),
+            (&bare, "any@contoso.com", 0, Err(TokenFault::Permission)),
+            (&Secret::new("x"), "any@contoso.com", 0, Err(TokenFault::Unknown)),
+        ] {
+            assert_eq!(tokens.check(token, mailbox, now + Duration::from_secs(after)), expected);
+        }
+        tokens.revoke_access();
+        assert_eq!(tokens.check(&app, "any@contoso.com", now), Err(TokenFault::Unknown));
+    }
+
+    #[test]
+    fn old_refresh_tokens_stay_good_until_they_are_revoked() {
+        let mut tokens = Tokens::default();
+        let (old, new) = (tokens.give_refresh(), tokens.give_refresh());
+        assert_eq!(tokens.refresh_state(old.expose()), RefreshState::Good);
+        tokens.revoke_refresh();
+        assert_eq!(tokens.refresh_state(new.expose()), RefreshState::Revoked);
+        assert_eq!(tokens.refresh_state("x"), RefreshState::Unknown);
+    }
+}

@@ -1,0 +1,379 @@
+//! One mail of the client half: MAIL, RCPT, DATA, the body, the dot, and the answer of each recipient.
+//!
+//! With PIPELINING the whole envelope goes out in one flight (RFC 2920 §3.1), otherwise command by
+//! command. It promises one result for each recipient, that no body follows where no recipient was taken,
+//! and that only parameters are written which the server offers. It holds no sockets and no clock.
+
+use super::Reply;
+use super::data::Stuffer;
+use super::extension::Extension;
+use super::offer::Offer;
+use crate::mail::{BodyKind, Envelope, Notify, Recipient, Ret};
+use bytes::BytesMut;
+use std::collections::VecDeque;
+
+/// How far a dialogue had come when something stood in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The 220.
+    Greeting,
+    /// EHLO, before or after TLS.
+    Hello,
+    /// STARTTLS.
+    Tls,
+    /// AUTH.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, up to its 354.
+    Data,
+    /// The body, before the final dot.
+    Body,
+    /// After the final dot.
+    Dot,
+}
+
+/// What stood in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server said so.
+    Reply(Reply),
+    /// The server does not offer what is needed.
+    NotOffered(&'static str),
+    /// The message has more octets than the server takes (RFC 1870 §6.1).
+    TooLarge {
+        /// What SIZE said.
+        limit: u64,
+    },
+    /// The server spoke no SMTP.
+    Protocol(String),
+    /// The server closed the connection.
+    Closed,
+    /// The driver broke off; it knows why.
+    Interrupted,
+}
+
+/// What stood in the way, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where.
+    pub step: Step,
+    /// What.
+    pub trouble: Trouble,
+}
+
+/// What a reply is expected for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    Reset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    Dot,
+    /// A lone dot after a 354 that came though no recipient was taken (RFC 2920 §3.1).
+    Cancel,
+}
+
+impl Awaited {
+    fn step(self) -> Step {
+        match self {
+            Self::Reset | Self::Mail => Step::Mail,
+            Self::Rcpt(_) => Step::Rcpt,
+            Self::Data | Self::Cancel => Step::Data,
+            Self::Dot => Step::Dot,
+        }
+    }
+}
+
+/// What a mail waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Commands and their replies, the dot's among them.
+    Commands,
+    /// The driver brings the body.
+    Body,
+    /// The body is complete; the driver may say dot.
+    Commit,
+    /// Every recipient has its result.
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) struct Transaction {
+    unsent: VecDeque<(Awaited, String)>,
+    awaited: VecDeque<Awaited>,
+    /// None: taken so far, or not yet asked.
+    results: Vec<Option<Result<Reply, Refusal>>>,
+    stuffer: Stuffer,
+    pub phase: Phase,
+    /// Whether the server may still hold an envelope of ours.
+    pub is_open_there: bool,
+}
+
+impl Transaction {
+    /// A mail of which nothing was said yet.
+    pub fn idle(recipients: usize) -> Self {
+        Self {
+            unsent: VecDeque::new(),
+            awaited: VecDeque::new(),
+            results: vec![None; recipients],
+            stuffer: Stuffer::new(),
+            phase: Phase::Commands,
+            is_open_there: false,
+        }
+    }
+
+    /// Writes the first flight. `reset`: the one before left an envelope behind.
+    pub fn begin(
+        envelope: &Envelope,
+        size: u64,
+        offer: &Offer,
+        reset: bool,
+        out: &mut BytesMut,
+    ) -> Result<Self, Trouble> {
+        fit(envelope, size, offer)?;
+        let mut unsent = VecDeque::new();
+        if reset {
+            unsent.push_back((Awaited::Reset, "RSET\r\n".to_owned()));
+        }
+        unsent.push_back((Awaited::Mail, mail_command(envelope, size, offer)));
+        for (index, recipient) in envelope.recipients.iter().enumerate() {
+            let line = rcpt_command(recipient, envelope.smtputf8, offer);
+            unsent.push_back((Awaited::Rcpt(index), line));
+        }
+        unsent.push_back((Awaited::Data, "DATA\r\n".to_owned()));
+        let mut transaction = Self::idle(envelope.recipients.len());
+        transaction.unsent = unsent;
+        transaction.is_open_there = true;
+        let flight = if offer.has(Extension::Pipelining) { transaction.unsent.len() } else { 1 };
+        for _ in 0..flight {
+            transaction.send_next(out);
+        }
+        Ok(transaction)
+    }
+
+    fn send_next(&mut self, out: &mut BytesMut) {
+        if let Some((awaited, line)) = self.unsent.pop_front() {
+            out.extend_from_slice(line.as_bytes());
+            self.awaited.push_back(awaited);
+        }
+    }
+
+    /// Where it stands.
+    pub fn step(&self) -> Step {
+        match self.phase {
+            Phase::Body | Phase::Commit => Step::Body,
+            _ => self.awaited.front().map_or(Step::Mail, |awaited| awaited.step()),
+        }
+    }
+
+    /// Takes the next reply; false where the connection is of no further use.
+    pub fn take(&mut self, reply: Reply, out: &mut BytesMut) -> bool {
+        let step = self.step();
+        let Some(awaited) = self.awaited.pop_front() else {
+            // Nobody asked: the server gives the body up before its end.
+            return self.give_up(step, refused(reply));
+        };
+        if reply.code == 421 {
+            return self.give_up(step, Trouble::Reply(reply));
+        }
+        let is_refusal = reply.is_transient() || reply.is_permanent();
+        let is_lost = match awaited {
+            Awaited::Cancel => false,
+            Awaited::Data => reply.code != 354 && !is_refusal,
+            _ => !reply.is_positive() && !is_refusal,
+        };
+        if is_lost {
+            return self.give_up(step, out_of_place(&reply));
+        }
+        match awaited {
+            Awaited::Reset if is_refusal => return self.give_up(step, out_of_place(&reply)),
+            Awaited::Reset => {}
+            Awaited::Mail if is_refusal => {
+                self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
+                self.unsent.clear();
+            }
+            Awaited::Mail => {}
+            Awaited::Rcpt(index) => self.take_rcpt(index, reply),
+            Awaited::Data => self.take_data(reply, out),
+            Awaited::Dot if is_refusal => {
+                self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
+                self.is_open_there = false;
+            }
+            Awaited::Dot => {
+                self.settle(&Ok(reply));
+                self.is_open_there = false;
+            }
+            Awaited::Cancel => self.is_open_there = false,
+        }
+        self.proceed(out);
+        true
+    }
+
+    fn take_rcpt(&mut self, index: usize, reply: Reply) {
+        if let Some(result @ None) = self.results.get_mut(index)
+            && !reply.is_positive()
+        {
+            *result = Some(Err(Refusal { step: Step::Rcpt, trouble: Trouble::Reply(reply) }));
+        }
+    }
+
+    fn take_data(&mut self, reply: Reply, out: &mut BytesMut) {
+        if reply.code != 354 {
+            self.settle(&Err(Refusal { step: Step::Data, trouble: Trouble::Reply(reply) }));
+        } else if self.has_taken() {
+            self.phase = Phase::Body;
+        } else {
+            out.extend_from_slice(b".\r\n");
+            self.awaited.push_back(Awaited::Cancel);
+        }
+    }
+
+    fn proceed(&mut self, out: &mut BytesMut) {
+        if !self.awaited.is_empty() || self.phase != Phase::Commands {
+            return;
+        }
+        match self.unsent.front() {
+            Some((Awaited::Data, _)) if !self.has_taken() => self.phase = Phase::Over,
+            Some(_) => self.send_next(out),
+            None => self.phase = Phase::Over,
+        }
+    }
+
+    fn has_taken(&self) -> bool {
+        self.results.iter().any(Option::is_none)
+    }
+
+    fn settle(&mut self, result: &Result<Reply, Refusal>) {
+        for open in self.results.iter_mut().filter(|open| open.is_none()) {
+            *open = Some(result.clone());
+        }
+    }
+
+    /// Everything still open gets this; the connection is of no further use.
+    pub fn give_up(&mut self, step: Step, trouble: Trouble) -> bool {
+        self.settle(&Err(Refusal { step, trouble }));
+        self.awaited.clear();
+        self.unsent.clear();
+        self.phase = Phase::Over;
+        false
+    }
+
+    /// Writes more of the body.
+    pub fn body(&mut self, chunk: &[u8], out: &mut BytesMut) {
+        if self.phase == Phase::Body {
+            self.stuffer.stuff(chunk, out);
+        }
+    }
+
+    /// Writes the final dot.
+    pub fn dot(&mut self, out: &mut BytesMut) {
+        if self.phase == Phase::Commit {
+            std::mem::take(&mut self.stuffer).finish(out);
+            self.phase = Phase::Commands;
+            self.awaited.push_back(Awaited::Dot);
+        }
+    }
+
+    /// The results, once it is over.
+    pub fn into_results(self) -> Vec<Result<Reply, Refusal>> {
+        let lost = || Err(Refusal { step: Step::Mail, trouble: Trouble::Interrupted });
+        self.results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+    }
+}
+
+/// A refusal where another reply was hoped for.
+pub(super) fn refused(reply: Reply) -> Trouble {
+    if reply.is_transient() || reply.is_permanent() {
+        Trouble::Reply(reply)
+    } else {
+        out_of_place(&reply)
+    }
+}
+
+fn out_of_place(reply: &Reply) -> Trouble {
+    Trouble::Protocol(format!("answer out of place: {reply}"))
+}
+
+/// Whether this server takes such a mail at all.
+fn fit(envelope: &Envelope, size: u64, offer: &Offer) -> Result<(), Trouble> {
+    let addresses = envelope.sender.iter().chain(envelope.recipients.iter().map(|r| &r.address));
+    let is_utf8 = envelope.smtputf8 || addresses.into_iter().any(|a| a.needs_smtputf8());
+    if is_utf8 && !offer.has(Extension::SmtpUtf8) {
+        return Err(Trouble::NotOffered("SMTPUTF8"));
+    }
+    match envelope.body {
+        // RFC 6152 §3: never 8 bits to a server that did not offer to take them.
+        BodyKind::EightBitMime if !offer.has(Extension::EightBitMime) => {
+            return Err(Trouble::NotOffered("8BITMIME"));
+        }
+        // RFC 3030 §3: not with DATA, and BDAT is not spoken here.
+        BodyKind::BinaryMime => return Err(Trouble::NotOffered("BINARYMIME")),
+        _ => {}
+    }
+    match offer.max_size {
+        Some(limit) if size > limit => Err(Trouble::TooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+fn mail_command(envelope: &Envelope, size: u64, offer: &Offer) -> String {
+    let sender = envelope.sender.as_ref().map_or("", |sender| sender.as_str());
+    let mut line = format!("MAIL FROM:<{sender}>");
+    if offer.has(Extension::Size) {
+        line += &format!(" SIZE={size}");
+    }
+    if offer.has(Extension::EightBitMime) {
+        line += match envelope.body {
+            BodyKind::EightBitMime => " BODY=8BITMIME",
+            BodyKind::SevenBit => " BODY=7BIT",
+            _ => "",
+        };
+    }
+    let mut addresses =
+        envelope.sender.iter().chain(envelope.recipients.iter().map(|r| &r.address));
+    if envelope.smtputf8 || addresses.any(|address| address.needs_smtputf8()) {
+        line += " SMTPUTF8";
+    }
+    if offer.has(Extension::Dsn) {
+        line += match envelope.ret {
+            Some(Ret::Full) => " RET=FULL",
+            Some(Ret::Headers) => " RET=HDRS",
+            None => "",
+        };
+        if let Some(envid) = envelope.envid.as_deref().filter(|text| is_value(text, false)) {
+            line += &format!(" ENVID={envid}");
+        }
+    }
+    line + "\r\n"
+}
+
+fn rcpt_command(recipient: &Recipient, smtputf8: bool, offer: &Offer) -> String {
+    let mut line = format!("RCPT TO:<{}>", recipient.address);
+    if offer.has(Extension::Dsn) {
+        if let Some(notify) = recipient.notify {
+            line += " NOTIFY=";
+            line += &notify_words(notify);
+        }
+        if let Some(orcpt) = recipient.orcpt.as_deref().filter(|text| is_value(text, smtputf8)) {
+            line += &format!(" ORCPT={orcpt}");
+        }
+    }
+    line + "\r\n"
+}
+
+fn notify_words(notify: Notify) -> String {
+    let words = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
+    let words: Vec<_> = words.iter().filter(|(is_set, _)| *is_set).map(|(_, w)| *w).collect();
+    if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }
+}
+
+/// Whether a text may stand behind `KEYWORD=` (esmtp-value, RFC 5321 §4.1.2; RFC 6533 §3 for UTF-8). What
+/// may not is left out: a report is worth less than the command line's safety.
+fn is_value(text: &str, utf8: bool) -> bool {
+    let is_good =
+        |c: char| (c.is_ascii_graphic() && c != '=') || (utf8 && !c.is_ascii() && !c.is_control());
+    !text.is_empty() && text.len() <= 500 && text.chars().all(is_good)
+}

@@ -1,0 +1,167 @@
+//! Connections of one mailbox, kept for the next mail.
+//!
+//! It promises that a connection is used again only with the token it was opened with, before that token
+//! is too old, and while the server is quiet; that a connection which turns out to be dead before any
+//! answer is replaced once; that idle ones are closed politely after a while. How many are open at once
+//! is the caller's business: one for each mail under way.
+
+use super::Connection;
+use super::connect::Route;
+use crate::config::Upstream;
+use crate::upstream::{Courier, Credential, Outcome, Outgoing};
+use rustls::ClientConfig;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// The connections of one mailbox.
+#[derive(Clone)]
+pub struct Pool {
+    route: Arc<Route>,
+    shelf: Arc<Shelf>,
+}
+
+/// Idle connections, the one used last at the end.
+#[derive(Default)]
+struct Shelf {
+    state: Mutex<Resting>,
+}
+
+#[derive(Default)]
+struct Resting {
+    idle: Vec<(Instant, Connection)>,
+    /// Whether a task looks after connections that rest too long.
+    is_swept: bool,
+}
+
+impl Pool {
+    /// No connection yet. `hostname` is our name in EHLO; `tls` verifies the upstream
+    /// ([`crate::upstream::tls::client_config`]).
+    pub fn new(settings: Upstream, hostname: String, tls: Arc<ClientConfig>) -> Self {
+        Self { route: Arc::new(Route { settings, hostname, tls }), shelf: Arc::default() }
+    }
+
+    /// Delivers one mail over an idle connection, or a new one. Dropping the future closes the connection.
+    pub async fn deliver(&self, mut mail: Outgoing<'_>, credential: &Credential) -> Outcome {
+        let recipients = mail.envelope.recipients.len();
+        if recipients == 0 {
+            return Outcome { recipients: Vec::new() };
+        }
+        if let Some(mut connection) = self.take(credential).await {
+            let delivered = connection.deliver(&mut mail).await;
+            if !delivered.is_silent {
+                self.keep(connection, delivered.is_reusable);
+                return delivered.outcome;
+            }
+            tracing::debug!(id = %mail.id, peer = %connection.wire.peer, "stale connection replaced");
+        }
+        match self.route.open(credential).await {
+            Ok(mut connection) => {
+                let delivered = connection.deliver(&mut mail).await;
+                self.keep(connection, delivered.is_reusable);
+                delivered.outcome
+            }
+            Err(failure) => Outcome::all(recipients, &failure),
+        }
+    }
+
+    /// Closes the idle connections with QUIT; those under way are kept afterwards as before.
+    pub async fn close_idle(&self) {
+        let idle = std::mem::take(&mut self.shelf.lock().idle);
+        let mut goodbyes = tokio::task::JoinSet::new();
+        for (_, connection) in idle {
+            goodbyes.spawn(connection.quit());
+        }
+        while goodbyes.join_next().await.is_some() {}
+    }
+
+    /// An idle connection fit for this credential; unfit ones on the way are closed.
+    async fn take(&self, credential: &Credential) -> Option<Connection> {
+        let longest = self.route.settings.idle_timeout;
+        loop {
+            // Not in the `while let`: its lock would live as long as the body.
+            let next = self.shelf.lock().idle.pop();
+            let (since, mut connection) = next?;
+            let now = Instant::now();
+            let own = &connection.credential;
+            let is_same = own.token == credential.token && own.mailbox == credential.mailbox;
+            let is_fresh = now < own.usable_until && now.duration_since(since) < longest;
+            if !connection.is_quiet().await {
+                continue;
+            }
+            if is_same && is_fresh {
+                return Some(connection);
+            }
+            tokio::spawn(connection.quit());
+        }
+    }
+
+    fn keep(&self, connection: Connection, is_reusable: bool) {
+        let longest = self.route.settings.idle_timeout;
+        if !is_reusable {
+            return;
+        }
+        if longest.is_zero() || Instant::now() >= connection.credential.usable_until {
+            tokio::spawn(connection.quit());
+            return;
+        }
+        let mut resting = self.shelf.lock();
+        resting.idle.push((Instant::now(), connection));
+        if !std::mem::replace(&mut resting.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(&self.shelf), longest));
+        }
+    }
+}
+
+impl Courier for Pool {
+    fn deliver(
+        &self,
+        mail: Outgoing<'_>,
+        credential: &Credential,
+    ) -> impl Future<Output = Outcome> + Send {
+        Pool::deliver(self, mail, credential)
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("host", &self.route.settings.host)
+            .field("idle", &self.shelf.lock().idle.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Resting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out what rested too long, and says when the next one will have; none when all are gone.
+    fn overdue(&self, longest: Duration) -> (Vec<Connection>, Option<Duration>) {
+        let mut resting = self.lock();
+        let now = Instant::now();
+        let count =
+            resting.idle.partition_point(|(since, _)| now.duration_since(*since) >= longest);
+        let overdue = resting.idle.drain(..count).map(|(_, connection)| connection).collect();
+        let next = resting.idle.first().map(|(since, _)| longest - now.duration_since(*since));
+        resting.is_swept = next.is_some();
+        (overdue, next)
+    }
+}
+
+/// Closes what rests too long, until nothing rests any more or the pool is gone.
+async fn sweep(shelf: Weak<Shelf>, longest: Duration) {
+    let mut pause = longest;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(shelf) = shelf.upgrade() else { return };
+        let (overdue, next) = shelf.overdue(longest);
+        for connection in overdue {
+            tokio::spawn(connection.quit());
+        }
+        match next {
+            Some(next) => pause = next,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! B01: what got a 250 survives kill -9.
+
+use crate::support::client::Client;
+use crate::support::daemon::{Daemon, PATIENCE};
+use crate::support::world::World;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+const MAILS: usize = 2_000;
+const CLIENTS: usize = 20;
+
+/// Mails that got their 250, by name; the count wakes whoever waits.
+#[derive(Default)]
+struct Acknowledged {
+    names: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Acknowledged {
+    fn add(&self, name: String) {
+        self.names.lock().unwrap().push(name);
+        self.more.notify_all();
+    }
+
+    fn wait_for(&self, count: usize) {
+        let ends = Instant::now() + PATIENCE * 2;
+        let mut names = self.names.lock().unwrap();
+        while names.len() < count {
+            let left = ends.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{count} expected, {} acknowledged", names.len());
+            names = self.more.wait_timeout(names, left).unwrap().0;
+        }
+    }
+}
+
+/// Sends mails until all are acknowledged, over as many connections as that takes.
+fn send_all(address: SocketAddr, next: &AtomicUsize, acknowledged: &Acknowledged) {
+    let mut client = None;
+    let mut mine = None;
+    let ends = Instant::now() + PATIENCE * 2;
+    loop {
+        assert!(Instant::now() < ends, "the daemon did not come back");
+        let Some(number) = mine.take().or_else(|| take(next)) else { return };
+        let name = format!("mail-{number}");
+        match try_send(&mut client, address, &name) {
+            Ok(()) => acknowledged.add(name),
+            Err(_) => {
+                // Killed in between: the same mail again, as a real program would.
+                client = None;
+                mine = Some(number);
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+fn take(next: &AtomicUsize) -> Option<usize> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    (number < MAILS).then_some(number)
+}
+
+fn try_send(client: &mut Option<Client>, address: SocketAddr, name: &str) -> std::io::Result<()> {
+    let client = match client {
+        Some(client) => client,
+        None => client.insert(Client::hello(address)?),
+    };
+    let body =
+        format!("Subject: {name}\r\nMessage-ID: <{name}@test>\r\n\r\n{}\r\n", "x".repeat(2_000));
+    let reply = client.mail("erp@contoso.com", "ann@example.org", &body)?;
+    if reply.starts_with("250") { Ok(()) } else { Err(std::io::Error::other(reply)) }
+}
+
+#[test]
+fn b01_kill_9_under_a_load_of_2000_mails_loses_nothing_acknowledged() {
+    let world = World::new();
+    let port = free_port();
+    let listener = format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\n");
+    let config = world.config(&format!("{listener}[queue]\nschedule = [\"1s\"]\n"));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let start = || world.start(&config).run();
+    let mut daemon = start();
+    let (next, acknowledged) = (AtomicUsize::new(0), Acknowledged::default());
+    let mut uncertain = 0;
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| send_all(address, &next, &acknowledged));
+        }
+        for count in [400, 900, 1_500] {
+            acknowledged.wait_for(count);
+            daemon.signal("KILL");
+            daemon.wait();
+            daemon = start();
+            uncertain += recovered_uncertain(&daemon);
+        }
+        acknowledged.wait_for(MAILS);
+    });
+    let names = acknowledged.names.lock().unwrap().clone();
+    assert_eq!(names.len(), MAILS);
+    check(&world, &names, uncertain);
+    assert!(daemon.stop().success(), "{}", daemon.log.text());
+}
+
+/// How many entries the start found in the one window where a mail may be sent twice.
+fn recovered_uncertain(daemon: &Daemon) -> usize {
+    daemon.log.text().lines().filter(|line| line.contains("uncertain")).count()
+}
+
+/// Every acknowledged mail is there; doubles only as far as entries were uncertain.
+fn check(world: &World, names: &[String], uncertain: usize) {
+    let ends = Instant::now() + PATIENCE;
+    let counts = loop {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let messages = world.sandbox.messages();
+        for message in &messages {
+            *counts.entry(subject(&message.body)).or_default() += 1;
+        }
+        if names.iter().all(|name| counts.contains_key(name)) {
+            break counts;
+        }
+        let lost = names.iter().filter(|name| !counts.contains_key(*name)).count();
+        assert!(Instant::now() < ends, "{lost} acknowledged mails are lost");
+        // At least one more is to come.
+        world.messages(messages.len() + 1);
+    };
+    // A mail whose 250 was cut off by the kill is sent again by its client: a double of the client's own
+    // making, with another queue id. Only the same queue id twice is ours.
+    let mut ids: HashMap<String, usize> = HashMap::new();
+    for message in world.sandbox.messages() {
+        *ids.entry(queue_id(&message.body)).or_default() += 1;
+    }
+    let doubles = ids.values().filter(|&&count| count > 1).count();
+    eprintln!(
+        "{} mails, {} delivered, lost 0, double {doubles}, uncertain {uncertain}",
+        names.len(),
+        counts.values().sum::<usize>()
+    );
+    assert!(doubles <= uncertain, "{doubles} doubles, only {uncertain} uncertain");
+}
+
+fn subject(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or("").to_owned()
+}
+
+fn queue_id(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let at = text.find(" id ").expect("our Received") + 4;
+    text[at..at + 16].to_owned()
+}
+
+/// A port that was free a moment ago; the daemon must come back on the same one.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,69 @@
+//! A client that says and expects: for what no real program does on purpose.
+
+use super::daemon::PATIENCE;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// One connection.
+pub struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects; the greeting is not read yet.
+    pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { reader: BufReader::new(stream) })
+    }
+
+    /// Connects, reads the greeting, says EHLO.
+    pub fn hello(address: SocketAddr) -> std::io::Result<Self> {
+        let mut client = Self::connect(address)?;
+        client.reply()?;
+        client.say("EHLO client")?;
+        Ok(client)
+    }
+
+    /// Writes octets as they are.
+    pub fn write(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        self.reader.get_mut().write_all(octets)
+    }
+
+    /// One whole reply, lines joined by `\n`; an end of the stream is an error.
+    pub fn reply(&mut self) -> std::io::Result<String> {
+        let mut reply = String::new();
+        loop {
+            let begin = reply.len();
+            if self.reader.read_line(&mut reply)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = reply[begin..].trim_end().to_owned();
+            reply.truncate(begin);
+            reply.push_str(&line);
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(reply);
+            }
+            reply.push('\n');
+        }
+    }
+
+    /// A command and its reply.
+    pub fn say(&mut self, command: &str) -> std::io::Result<String> {
+        self.write(format!("{command}\r\n").as_bytes())?;
+        self.reply()
+    }
+
+    /// A whole mail; the body must be dot-stuffed and end in CRLF. Gives the last reply.
+    pub fn mail(&mut self, from: &str, to: &str, body: &str) -> std::io::Result<String> {
+        for command in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"), "DATA".into()] {
+            let reply = self.say(&command)?;
+            if reply.starts_with(['4', '5']) {
+                return Ok(reply);
+            }
+        }
+        self.write(format!("{body}.\r\n").as_bytes())?;
+        self.reply()
+    }
+}

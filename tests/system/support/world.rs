@@ -1,0 +1,88 @@
+//! A sandbox and a daemon that sends through it.
+
+use super::daemon::{Daemon, PATIENCE, Start};
+use std::path::Path;
+use std::sync::LazyLock;
+use submitd::sandbox::{Limits, Message, Options, Sandbox};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// The runtime of all sandboxes of this process.
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
+
+/// A sandbox, a directory, and what it takes to start a daemon.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub dir: TempDir,
+}
+
+impl World {
+    /// With Exchange's limits taken off.
+    pub fn new() -> Self {
+        Self::with(Options { limits: Limits::NONE, ..Options::default() })
+    }
+
+    pub fn with(options: Options) -> Self {
+        let sandbox = RUNTIME.block_on(Sandbox::start(options)).unwrap();
+        let dir = TempDir::with_prefix("submitd-test-").unwrap();
+        std::fs::write(dir.path().join("sandbox-ca.pem"), sandbox.ca_pem()).unwrap();
+        Self { sandbox, dir }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The smallest configuration for this sandbox on a free port, unlimited, with `more` keys on top.
+    pub fn config(&self, more: &str) -> String {
+        self.config_with(more, "connections = \"unlimited\"\nmessages_per_minute = \"unlimited\"\n")
+    }
+
+    /// The same with these keys in `[account.upstream]`.
+    pub fn config_with(&self, more: &str, upstream: &str) -> String {
+        format!(
+            "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n{more}\n\
+             [log]\nformat = \"json\"\nlevel = \"debug\"\n\
+             [[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\n\
+             grant = \"client_credentials\"\ntenant = \"contoso.onmicrosoft.com\"\n\
+             client_id = \"{id}\"\nclient_secret = \"{secret}\"\n\
+             [account.upstream]\nhost = \"localhost\"\nport = {port}\n\
+             ca_file = \"{dir}/sandbox-ca.pem\"\n{upstream}\
+             [account.oauth]\ntoken_url = \"{url}\"\n",
+            dir = self.path().display(),
+            id = Options::default().client_id,
+            secret = Options::default().client_secret.expose(),
+            port = self.sandbox.smtp_addr().port(),
+            url = self.sandbox.token_url(),
+        )
+    }
+
+    /// One listener on a free port with these further keys.
+    pub fn listener(keys: &str) -> String {
+        format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}\n")
+    }
+
+    /// A daemon with the smallest configuration.
+    pub fn daemon(&self) -> Daemon {
+        self.start(&self.config(&Self::listener(""))).run()
+    }
+
+    pub fn start(&self, config: &str) -> Start<'_> {
+        Start::new(self.path(), config)
+    }
+
+    /// Waits until the sandbox has taken `count` mails and gives them in order.
+    pub fn messages(&self, count: usize) -> Vec<Message> {
+        RUNTIME
+            .block_on(async {
+                tokio::time::timeout(PATIENCE * 2, self.sandbox.wait_for_messages(count)).await
+            })
+            .unwrap_or_else(|_| {
+                panic!("{count} mails expected, {} came", self.sandbox.messages().len())
+            });
+        self.sandbox.messages()
+    }
+}
