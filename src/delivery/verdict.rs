@@ -156,9 +156,7 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
         Fault::NotOffered("SMTPUTF8") => Some(
             "an address or header holds characters beyond ASCII, which the server does not take",
         ),
-        Fault::TooLarge { .. } => {
-            Some("the mail is larger than the server takes")
-        }
+        Fault::TooLarge { .. } => Some("the mail is larger than the server takes"),
         Fault::NotOffered("STARTTLS") => Some(
             "the server offers no TLS, and without it no token is sent; check host, port and tls of [account.upstream], \
              or a firewall that inspects SMTP",
