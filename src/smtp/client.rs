@@ -9,16 +9,18 @@
 //! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
 //! ```
 
-pub use super::transaction::{Refusal, Step, Trouble};
+mod transaction;
+
+pub use transaction::{Refusal, Step, Trouble};
 
 use super::Reply;
 use super::extension::Extension;
 use super::offer::Offer;
 use super::reply::Reader;
-use super::transaction::{Phase, Transaction, refused};
 use crate::mail::Envelope;
 use crate::secret::Secret;
 use bytes::{Buf, BytesMut};
+use transaction::{Phase, Transaction, refused};
 
 /// The output buffer of an idle connection is not kept beyond this.
 const OUTPUT_KEPT: usize = 4 * 1024;
