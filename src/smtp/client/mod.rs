@@ -915,10 +915,8 @@ mod tests {
         }
     }
 
-    /// What a server of ours takes from this client, octets passed on in pieces of `piece`.
-    fn join(piece: usize, mail: &Envelope, body: &[u8]) -> (Envelope, Vec<u8>, Option<Event>) {
-        use crate::smtp::server::{self, Event as Asked};
-        let terms = server::Terms {
+    fn server_terms() -> crate::smtp::server::Terms {
+        crate::smtp::server::Terms {
             hostname: "there".into(),
             greeting: "ESMTP".into(),
             hello: "hello".into(),
@@ -937,9 +935,14 @@ mod tests {
             max_errors: 1,
             max_reply_line: 512,
             reject_bare_newline: true,
-            phrases: server::Phrases::OURS,
-        };
-        let mut server = server::Dialogue::new(std::sync::Arc::new(terms), false);
+            phrases: crate::smtp::server::Phrases::OURS,
+        }
+    }
+
+    /// What a server of ours takes from this client, octets passed on in pieces of `piece`.
+    fn join(piece: usize, mail: &Envelope, body: &[u8]) -> (Envelope, Vec<u8>, Option<Event>) {
+        use crate::smtp::server::{self, Event as Asked};
+        let mut server = server::Dialogue::new(std::sync::Arc::new(server_terms()), false);
         let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
         let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, response });
         let (mut taken, mut text, mut finished) = (envelope(&[]), Vec::new(), None);
