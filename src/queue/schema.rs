@@ -293,9 +293,11 @@ fn incomplete(
 }
 
 fn sums(conn: &Connection) -> rusqlite::Result<(u64, i64)> {
-    let used: i64 =
-        conn.query_row("SELECT CAST(total(CASE WHEN typeof(size) = 'integer' THEN max(size, 0) END) AS INTEGER) FROM mail", [], |row| row.get(0))?;
-    let key: i64 =
-        conn.query_row("SELECT coalesce(max(key), 0) FROM body", [], |row| row.get(0))?;
+    // A size that was damaged must not keep the store from opening.
+    let sizes = "SELECT CAST(total(CASE WHEN typeof(size) = 'integer' THEN max(size, 0) END) \
+                 AS INTEGER) FROM mail";
+    let used: i64 = conn.query_row(sizes, [], |row| row.get(0))?;
+    let keys = "SELECT coalesce(max(key), 0) FROM body";
+    let key: i64 = conn.query_row(keys, [], |row| row.get(0))?;
     Ok((u64::try_from(used).unwrap_or(0), key.saturating_add(1)))
 }
