@@ -12,12 +12,12 @@ use crate::queue::{self, OpenError, Queue};
 use crate::session::Shared;
 use crate::upstream::smtp::Pool;
 use crate::upstream::tls::{self, TrustError};
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use arc_swap::ArcSwap;
 
 /// The daemon, running.
 pub struct App {

@@ -121,8 +121,13 @@ async fn login(
     let seen = probe(account.upstream.clone(), hostname.to_owned(), trust, credential).await;
     match seen {
         Ok(Login { peer, offer }) => {
-            step("TLS", Ok(format!("{peer} shows a good certificate for {}", account.upstream.host)));
-            let size = offer.max_size.map_or_else(String::new, |size| format!(", mail up to {size} octets"));
+            step(
+                "TLS",
+                Ok(format!("{peer} shows a good certificate for {}", account.upstream.host)),
+            );
+            let size = offer
+                .max_size
+                .map_or_else(String::new, |size| format!(", mail up to {size} octets"));
             step("AUTH", Ok(format!("{} logged in with XOAUTH2{size}", account.mailbox)))
         }
         Err(failure) => {

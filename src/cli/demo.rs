@@ -45,15 +45,14 @@ pub async fn run(args: Args) -> ExitCode {
 async fn show(args: &Args) -> Result<(), Failure> {
     log::start(log::Shape::Auto, if args.verbose { "info" } else { "error" })?;
     let dir = tempfile::Builder::new().prefix("submitd-demo-").tempdir()?;
-    let sandbox = Sandbox::start(Options {
-        smtp: free(EXCHANGE),
-        web: free(WEB),
-        ..Options::default()
-    })
-    .await?;
+    let sandbox =
+        Sandbox::start(Options { smtp: free(EXCHANGE), web: free(WEB), ..Options::default() })
+            .await?;
     let app = start(dir.path(), &sandbox).await?;
     let door = app.addresses().first().copied().ok_or("the daemon does not listen")?;
-    println!("submitd demo: a small Exchange Online and Entra ID on loopback, and submitd before it.\n");
+    println!(
+        "submitd demo: a small Exchange Online and Entra ID on loopback, and submitd before it.\n"
+    );
     println!("  submitd listens on        {door}   (plain SMTP, no password needed)");
     println!("  sandbox Exchange Online   {}   (STARTTLS, XOAUTH2 only)", sandbox.smtp_addr());
     println!("  sandbox Entra ID          {}", sandbox.token_url());
@@ -102,7 +101,11 @@ async fn journey(door: SocketAddr, sandbox: &Sandbox) -> Result<(), Failure> {
         .await
         .map_err(|_| "the mail did not arrive; run with --verbose to see why")?;
     let seen = sandbox.statistics();
-    step(begun, "token", &format!("{} request(s) to Entra ID, client credentials", seen.token_requests));
+    step(
+        begun,
+        "token",
+        &format!("{} request(s) to Entra ID, client credentials", seen.token_requests),
+    );
     step(begun, "delivered", "over verified STARTTLS with AUTH XOAUTH2");
     step(begun, "read it at", &format!("{}/sandbox/messages/1", sandbox.web_url()));
     Ok(())

@@ -82,8 +82,8 @@ fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
 /// The same, for those who tell the mistakes themselves.
 fn read(file: Option<&Path>) -> Result<Config, Problems> {
     // Variables that are not UTF-8 are nobody's SUBMITD_ ones.
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::load(file, variables)
 }
 

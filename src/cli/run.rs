@@ -86,7 +86,9 @@ async fn reload(app: &mut App, file: Option<&Path>) {
                     }
                     tracing::info!("configuration reloaded");
                 }
-                Err(error) => tracing::error!(%error, "reload refused, the old configuration stays"),
+                Err(error) => {
+                    tracing::error!(%error, "reload refused, the old configuration stays")
+                }
             }
         }
         Err(problems) => {
@@ -181,7 +183,9 @@ impl Signals {
         };
         if matches!(wish, Wish::Stop) {
             self.stopping.store(true, Ordering::SeqCst);
-            tracing::info!("stopping: mail that has begun is finished; a second signal exits at once");
+            tracing::info!(
+                "stopping: mail that has begun is finished; a second signal exits at once"
+            );
         }
         wish
     }

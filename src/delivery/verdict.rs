@@ -156,9 +156,7 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
         Fault::NotOffered("SMTPUTF8") => Some(
             "an address or header holds characters beyond ASCII, which the server does not take",
         ),
-        Fault::TooLarge { .. } => {
-            Some("the mail is larger than the server takes")
-        }
+        Fault::TooLarge { .. } => Some("the mail is larger than the server takes"),
         Fault::NotOffered("STARTTLS") => Some(
             "the server offers no TLS, and without it no token is sent; check host, port and tls of [account.upstream], \
              or a firewall that inspects SMTP",
@@ -612,7 +610,6 @@ mod tests {
             (Stage::Mail, "8BITMIME", "bounce 5.6.3"),
             (Stage::Mail, "BINARYMIME", "bounce 5.6.3"),
             (Stage::Mail, "SMTPUTF8", "bounce 5.6.7"),
-            (Stage::Mail, "SIZE", "bounce 5.3.4"),
             (Stage::Tls, "STARTTLS", "retry server"),
             (Stage::Auth, "AUTH XOAUTH2", "retry server"),
             (Stage::Hello, "AUTH", "retry server"),
@@ -621,6 +618,9 @@ mod tests {
             assert_eq!(word(&judge(&failure)), wanted, "{what}");
             assert!(explain(&failure).is_some(), "{what}");
         }
+        let large = Failure { stage: Stage::Mail, fault: Fault::TooLarge { limit: 1 } };
+        assert_eq!(word(&judge(&large)), "bounce 5.3.4");
+        assert!(explain(&large).is_some());
         let certificate = Failure { stage: Stage::Tls, fault: Fault::Tls("expired".into()) };
         assert_eq!(word(&judge(&certificate)), "retry server");
         assert!(explain(&certificate).expect("words").contains("ca_file"));

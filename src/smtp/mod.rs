@@ -15,6 +15,5 @@ pub mod reply_write;
 pub mod sasl;
 pub mod sasl_client;
 pub mod server;
-mod transaction;
 
 pub use reply::{Enhanced, Reply};

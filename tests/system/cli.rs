@@ -4,7 +4,7 @@ use crate::support::daemon::{PATIENCE, binary};
 use crate::support::world::World;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
-use submitd::sandbox::{AuthRefusal, Fault, Faults};
+use submitd::sandbox::faults::{AuthRefusal, Fault, Faults};
 
 /// Runs `submitd` with these words and the world's configuration file.
 fn submitd(world: &World, words: &[&str]) -> (Output, String) {
@@ -84,7 +84,7 @@ fn send_and_health_need_a_daemon_and_say_so() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("queued as"), "{text}");
     let mail = world.messages(1).pop().unwrap();
-    assert_eq!(mail.sender, "erp@contoso.com");
+    assert_eq!(mail.envelope.sender.as_ref().unwrap().as_str(), "erp@contoso.com");
     assert!(daemon.stop().success());
 }
 

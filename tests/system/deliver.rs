@@ -26,11 +26,15 @@ fn every_program_sends_without_a_password_and_with_plain_and_login() {
             count += 1;
             let arrived = world.messages(count).pop().unwrap();
             let what = format!("{program:?} {login:?}");
-            mails::assert_same(mails::without_our_received(&arrived.body), &sent, &what);
-            assert_eq!(arrived.sender, "erp@contoso.com", "{what}");
-            assert_eq!(arrived.recipients, ["ann@example.org"], "{what}");
+            mails::assert_same(mails::without_our_received(&arrived.raw), &sent, &what);
+            assert_eq!(
+                arrived.envelope.sender.as_ref().unwrap().as_str(),
+                "erp@contoso.com",
+                "{what}"
+            );
+            assert_eq!(arrived.recipients(), ["ann@example.org"], "{what}");
             let protocol = if login == Login::None { "with ESMTP id" } else { "with ESMTPA id" };
-            assert!(String::from_utf8_lossy(&arrived.body).contains(protocol), "{what}");
+            assert!(String::from_utf8_lossy(&arrived.raw).contains(protocol), "{what}");
         }
     }
 }
@@ -52,7 +56,7 @@ fn every_program_s_mail_arrives_byte_for_byte() {
             count += 1;
             let arrived = world.messages(count).pop().unwrap();
             let what = format!("{program:?} {kind}");
-            mails::assert_same(mails::without_our_received(&arrived.body), &sent, &what);
+            mails::assert_same(mails::without_our_received(&arrived.raw), &sent, &what);
         }
     }
 }

@@ -115,7 +115,7 @@ fn check(world: &World, names: &[String], uncertain: usize) {
         let mut counts: HashMap<String, usize> = HashMap::new();
         let messages = world.sandbox.messages();
         for message in &messages {
-            *counts.entry(subject(&message.body)).or_default() += 1;
+            *counts.entry(subject(&message.raw)).or_default() += 1;
         }
         if names.iter().all(|name| counts.contains_key(name)) {
             break counts;
@@ -129,7 +129,7 @@ fn check(world: &World, names: &[String], uncertain: usize) {
     // making, with another queue id. Only the same queue id twice is ours.
     let mut ids: HashMap<String, usize> = HashMap::new();
     for message in world.sandbox.messages() {
-        *ids.entry(queue_id(&message.body)).or_default() += 1;
+        *ids.entry(queue_id(&message.raw)).or_default() += 1;
     }
     let doubles = ids.values().filter(|&&count| count > 1).count();
     eprintln!(

@@ -23,7 +23,7 @@ fn b19_sigterm_lets_mail_that_has_begun_finish_and_exits_0() {
     assert!(daemon.wait().success(), "{}", daemon.log.text());
     // Delivered before the end or by the next start, but not lost.
     let _next = world.daemon();
-    assert_eq!(world.messages(1)[0].recipients, ["ann@example.org"]);
+    assert_eq!(world.messages(1)[0].recipients(), ["ann@example.org"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::support::client::Client;
 use crate::support::mails;
 use crate::support::world::World;
-use submitd::sandbox::{Certificate, Fault, Faults};
+use submitd::sandbox::faults::{Certificate, Fault, Faults, Switch};
 
 #[test]
 fn b14_200_clients_with_an_empty_cache_cause_one_token_request() {
@@ -45,7 +45,7 @@ fn a_token_is_renewed_ahead_of_its_end_and_mail_goes_on() {
         count += 1;
         world.messages(count);
     }
-    assert_eq!(world.sandbox.statistics().logins_refused, 0, "an expired token was used");
+    assert_eq!(world.sandbox.statistics().login_failures, 0, "an expired token was used");
 }
 
 /// B07: while `faults` hold, no AUTH is seen and the log says `word`; afterwards the mail arrives.
@@ -60,7 +60,7 @@ fn never_sees_a_token(faults: Faults, word: &str) {
     assert!(reply.starts_with("250"), "{reply}");
     daemon.log.wait_for(word);
     let seen = world.sandbox.statistics();
-    assert_eq!(seen.logins_good + seen.logins_refused, 0, "a token was sent");
+    assert_eq!(seen.logins + seen.login_failures + seen.auth_before_tls, 0, "a token was sent");
     assert!(world.sandbox.messages().is_empty());
     world.sandbox.set_faults(Faults::default());
     assert_eq!(world.messages(1).len(), 1, "it was retried");
@@ -83,13 +83,13 @@ fn b07_a_wrong_host_name_never_sees_a_token() {
 #[test]
 fn b07_a_server_without_starttls_never_sees_a_token() {
     let mut faults = Faults::default();
-    faults.smtp.no_starttls = true.into();
+    faults.smtp.no_starttls = Switch::On;
     never_sees_a_token(faults, "STARTTLS is not offered");
 }
 
 #[test]
 fn b08_text_injected_with_the_220_of_starttls_never_sees_a_token() {
     let mut faults = Faults::default();
-    faults.smtp.starttls_injection = true.into();
+    faults.smtp.starttls_injection = Switch::On;
     never_sees_a_token(faults, "STARTTLS");
 }

@@ -379,17 +379,18 @@ pub(in crate::smtp) mod tests {
             self.output.split_terminator("\r\n").skip(1).map(str::to_owned).collect()
         }
 
+        /// How much of a dropped body came before the verdict depends on the cut.
+        fn end_body(&mut self, dropped: bool) {
+            let body = std::mem::take(&mut self.body);
+            if !body.is_empty() && !dropped {
+                self.events.push(format!("Body {:?}", String::from_utf8_lossy(&body)));
+            }
+        }
+
         /// Logs the event and gives the driver's answer: yes, but to those called `bad`.
         fn answer(&mut self, event: &Event, client: &str) -> Option<Reply> {
-            if matches!(event, Event::BodyEnd(Err(_))) {
-                // How much of it came before the verdict depends on the cut.
-                self.body.clear();
-            }
-            let goes_on = matches!(event, Event::Body(_) | Event::NeedInput);
-            if !goes_on && !self.body.is_empty() {
-                let body = String::from_utf8_lossy(&self.body).into_owned();
-                self.body.clear();
-                self.events.push(format!("Body {body:?}"));
+            if !matches!(event, Event::Body(_) | Event::NeedInput) {
+                self.end_body(matches!(event, Event::BodyEnd(Err(_))));
             }
             let no = Reply::new(550, Enhanced(5, 1, 1), "no");
             let (text, answer) = match event {
@@ -480,7 +481,11 @@ pub(in crate::smtp) mod tests {
             talk.output += std::str::from_utf8(&output).expect("ASCII");
             match event {
                 Event::Close => return talk,
-                Event::StartTls => dialogue.tls_started(),
+                Event::StartTls => {
+                    dialogue.feed(b"injected");
+                    assert!(dialogue.input.is_empty());
+                    dialogue.tls_started();
+                }
                 Event::NeedInput => match pieces.next() {
                     Some(piece) => dialogue.feed(piece),
                     None => dialogue.feed_end(),

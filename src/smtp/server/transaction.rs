@@ -549,11 +549,12 @@ mod tests {
     fn a20_too_large_and_aborted_chunks_drop_the_mail() {
         let mut terms = terms();
         terms.extensions.push(Extension::Chunking);
-        let body = "x".repeat(600);
-        let start = format!("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 600\r\n{body}");
-        let talk =
-            cut_everywhere(&terms, &format!("{start}BDAT 600\r\n{body}BDAT 0 LAST\r\nNOOP\r\n"));
-        assert_eq!(codes(&talk.output), [220, 250, 250, 250, 552, 503, 250]);
+        let body = "x".repeat(400);
+        let start = format!("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 400\r\n{body}");
+        let chunk = format!("BDAT 400\r\n{body}");
+        let wire = format!("{start}{chunk}{chunk}BDAT 0 LAST\r\nNOOP\r\n");
+        let talk = cut_everywhere(&terms, &wire);
+        assert_eq!(codes(&talk.output), [220, 250, 250, 250, 250, 552, 503, 250]);
         assert_eq!(talk.events[4..], ["Reset", "Close"]);
         let talk = cut_everywhere(&terms, &format!("{start}RSET\r\n"));
         assert_eq!(talk.events[4..], ["Reset", "Close"]);

@@ -21,7 +21,11 @@ enum Act {
     Usual,
     Say(&'static str),
     SayAndClose(&'static str),
+    /// Says it and reads no more.
+    SayAndStall(&'static str),
     Close,
+    /// Says this when the commit is under way, closes, and notes `shut`.
+    GiveUpInCommit(&'static str),
     /// Says nothing and reads no more.
     Stall,
     /// One octet now and then, without an end.
@@ -230,7 +234,16 @@ impl Peer {
             Act::Say(words) => (words, true),
             Act::SayAndClose(words) => (words, false),
             Act::Close => ("", false),
+            Act::GiveUpInCommit(words) => {
+                self.seen.wait_for("commit").await;
+                (words, false)
+            }
             Act::Stall => std::future::pending().await,
+            Act::SayAndStall(words) => {
+                stream.get_mut().write_all(words.as_bytes()).await.ok()?;
+                stream.get_mut().flush().await.ok()?;
+                std::future::pending().await
+            }
             Act::Drip => loop {
                 stream.get_mut().write_all(b"2").await.ok()?;
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -240,6 +253,7 @@ impl Peer {
         stream.get_mut().flush().await.ok()?;
         if !goes_on {
             stream.get_mut().shutdown().await.ok()?;
+            self.seen.note(self.connection, "shut");
         }
         goes_on.then_some(said)
     }
@@ -290,12 +304,14 @@ struct Order {
     recipients: &'static [&'static str],
     text: Text,
     commit: Result<(), String>,
+    /// The commit takes until the server noted this.
+    commit_waits_for: &'static str,
 }
 
 impl Default for Order {
     fn default() -> Self {
         let text = Text { chunk: b"Subject: x\r\n\r\n.dot\r\n", times: 1, fails: false };
-        Self { recipients: &["a@x", "b@x"], text, commit: Ok(()) }
+        Self { recipients: &["a@x", "b@x"], text, commit: Ok(()), commit_waits_for: "" }
     }
 }
 
@@ -311,6 +327,9 @@ async fn send(pool: &Pool, credential: &Credential, seen: &Seen, mut order: Orde
     };
     let mut commit = std::pin::pin!(async {
         seen.note(0, "commit");
+        seen.wait_for(order.commit_waits_for).await;
+        // Lets the runtime see what the server did to the socket.
+        tokio::task::yield_now().await;
         order.commit
     });
     let mail = Outgoing {
@@ -441,6 +460,7 @@ async fn b04_an_end_at_each_stage_is_told_with_its_stage() {
 
 #[tokio::test]
 async fn b04_silence_and_dripping_end_in_time() {
+    let mut cases = tokio::task::JoinSet::new();
     for (at, act, words) in [
         ("banner", Act::Stall, "Greeting: no answer in time"),
         ("banner", Act::Drip, "Greeting: no answer in time"),
@@ -448,15 +468,17 @@ async fn b04_silence_and_dripping_end_in_time() {
         ("RCPT TO:<b@x>", Act::Stall, "Rcpt: no answer in time"),
         (".", Act::Drip, "Dot: no answer in time"),
     ] {
-        let plan = move |_, line: &str| if line == at { act } else { Act::Usual };
-        let server = Server::start(plan).await;
-        let limit = Duration::from_millis(400);
-        let settings =
-            Upstream { command_timeout: limit, data_timeout: limit, ..server.settings() };
-        let results =
-            send(&server.pool_with(settings), &good(), &server.seen, Order::default()).await;
-        assert_eq!(results, [words; 2]);
+        cases.spawn(async move {
+            let plan = move |_, line: &str| if line == at { act } else { Act::Usual };
+            let server = Server::start(plan).await;
+            let (command_timeout, data_timeout) =
+                (Duration::from_millis(1500), Duration::from_secs(1));
+            let settings = Upstream { command_timeout, data_timeout, ..server.settings() };
+            let pool = server.pool_with(settings);
+            assert_eq!(send(&pool, &good(), &server.seen, Order::default()).await, [words; 2]);
+        });
     }
+    cases.join_all().await;
 }
 
 #[tokio::test]
@@ -564,24 +586,49 @@ async fn a_large_body_arrives_whole() {
 
 #[tokio::test]
 async fn b04_a_server_that_gives_up_in_the_body_is_heard() {
-    // It reads no more: who only writes would wait for ever.
-    let said = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let server = Server::start(move |_, line| match line {
-        "body" if said.swap(true, std::sync::atomic::Ordering::SeqCst) => Act::Stall,
-        "body" => Act::SayAndClose("552 5.3.4 too big\r\n"),
-        _ => Act::Usual,
-    })
-    .await;
-    let text = Text { chunk: &LINES, times: 400, fails: false };
-    let results =
-        send(&server.pool(), &good(), &server.seen, Order { text, ..Order::default() }).await;
-    assert_eq!(results, ["Body: 552 5.3.4 too big"; 2]);
-    let text = Text { chunk: &LINES, times: 400, fails: false };
-    let limit = Duration::from_millis(400);
-    let pool = server.pool_with(Upstream { command_timeout: limit, ..server.settings() });
-    let results = send(&pool, &good(), &server.seen, Order { text, ..Order::default() }).await;
-    assert_eq!(results, ["Body: no answer in time"; 2]);
-    assert_eq!(server.seen.count("commit"), 0);
+    // Where it reads no more, who only writes would wait for ever.
+    let table = [
+        (Act::SayAndClose("552 5.3.4 too big\r\n"), "Body: 552 5.3.4 too big"),
+        (Act::SayAndStall("552 5.3.4 too big\r\n"), "Body: 552 5.3.4 too big"),
+        (Act::Stall, "Body: no answer in time"),
+    ];
+    for (act, words) in table {
+        let plan = move |_, line: &str| if line == "body" { act } else { Act::Usual };
+        let server = Server::start(plan).await;
+        let text = Text { chunk: &LINES, times: 400, fails: false };
+        let limit = Duration::from_millis(1500);
+        let pool = server.pool_with(Upstream { command_timeout: limit, ..server.settings() });
+        let results = send(&pool, &good(), &server.seen, Order { text, ..Order::default() }).await;
+        assert_eq!(results, [words; 2]);
+        assert_eq!(server.seen.count("commit"), 0);
+    }
+}
+
+#[tokio::test]
+async fn b04_an_end_while_the_commit_is_under_way_leaves_no_doubt() {
+    for (words, result) in [
+        ("", "Body: connection closed"),
+        ("421 4.3.2 Service not active\r\n", "Body: 421 4.3.2 Service not active"),
+    ] {
+        let server = Server::start(move |_, line| match line {
+            "body" => Act::GiveUpInCommit(words),
+            _ => Act::Usual,
+        })
+        .await;
+        let order = Order { commit_waits_for: "shut", ..Order::default() };
+        assert_eq!(send(&server.pool(), &good(), &server.seen, order).await, [result; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_grew_old_on_the_shelf_is_not_used() {
+    let server = Server::start(|_, _| Act::Usual).await;
+    let pool = server.pool();
+    let short = credential("tok", Duration::from_millis(300));
+    send(&pool, &short, &server.seen, Order::default()).await;
+    tokio::time::sleep_until(short.usable_until.into()).await;
+    assert_eq!(send(&pool, &good(), &server.seen, Order::default()).await, [TAKEN; 2]);
+    assert_eq!(server.seen.connections(), 2);
 }
 
 #[tokio::test]

@@ -75,10 +75,11 @@ impl World {
     }
 
     /// Waits until the sandbox has taken `count` mails and gives them in order.
-    pub fn messages(&self, count: usize) -> Vec<Message> {
+    pub fn messages(&self, count: usize) -> Vec<std::sync::Arc<Message>> {
         RUNTIME
             .block_on(async {
-                tokio::time::timeout(PATIENCE * 2, self.sandbox.wait_for_messages(count)).await
+                tokio::time::timeout(PATIENCE * 2, self.sandbox.wait_for_messages(count as u64))
+                    .await
             })
             .unwrap_or_else(|_| {
                 panic!("{count} mails expected, {} came", self.sandbox.messages().len())

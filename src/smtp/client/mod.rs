@@ -9,16 +9,18 @@
 //! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
 //! ```
 
-pub use super::transaction::{Refusal, Step, Trouble};
+mod transaction;
+
+pub use transaction::{Refusal, Step, Trouble};
 
 use super::Reply;
 use super::extension::Extension;
 use super::offer::Offer;
 use super::reply::Reader;
-use super::transaction::{Phase, Transaction, refused};
 use crate::mail::Envelope;
 use crate::secret::Secret;
 use bytes::{Buf, BytesMut};
+use transaction::{Phase, Transaction, refused};
 
 /// The output buffer of an idle connection is not kept beyond this.
 const OUTPUT_KEPT: usize = 4 * 1024;
@@ -910,6 +912,114 @@ mod tests {
         let script = after_login("X", "S: 421 4.4.1 Connection timed out");
         for piece in [1, 7, usize::MAX] {
             assert!(play_in(piece, true, true, &script, &[]).closed);
+        }
+    }
+
+    fn server_terms() -> crate::smtp::server::Terms {
+        crate::smtp::server::Terms {
+            hostname: "there".into(),
+            greeting: "ESMTP".into(),
+            hello: "hello".into(),
+            extensions: {
+                use Extension::*;
+                vec![Size, Pipelining, Dsn, StartTls, Auth, EightBitMime, SmtpUtf8]
+            },
+            mechanisms: vec![crate::smtp::sasl::Mechanism::XOAuth2],
+            hello_required: true,
+            auth_needs_tls: true,
+            auth_required: true,
+            tls_required: true,
+            bearer_refusal: None,
+            max_message_size: 1 << 20,
+            max_recipients: 10,
+            max_errors: 1,
+            max_reply_line: 512,
+            reject_bare_newline: true,
+            phrases: crate::smtp::server::Phrases::OURS,
+        }
+    }
+
+    /// What a server of ours takes from this client, octets passed on in pieces of `piece`.
+    fn join(piece: usize, mail: &Envelope, body: &[u8]) -> (Envelope, Vec<u8>, Option<Event>) {
+        use crate::smtp::server::{self, Event as Asked};
+        let mut server = server::Dialogue::new(std::sync::Arc::new(server_terms()), false);
+        let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
+        let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, response });
+        let (mut taken, mut text, mut finished) = (envelope(&[]), Vec::new(), None);
+        let ok = Reply::plain(250, "ok");
+        for _ in 0..100_000 {
+            match server.advance() {
+                Asked::Authenticate(server::Credentials::Bearer { user, token }) => {
+                    assert!(user == "u@x" && token.matches("tok"));
+                    server.answer(&Reply::plain(235, "welcome"));
+                }
+                Asked::Mail(mail) => {
+                    taken = Envelope {
+                        sender: mail.sender,
+                        body: mail.body,
+                        smtputf8: mail.smtputf8,
+                        ret: mail.ret,
+                        envid: mail.envid,
+                        recipients: Vec::new(),
+                    };
+                    assert_eq!(mail.size, Some(body.len() as u64));
+                    server.answer(&ok);
+                }
+                Asked::Rcpt(recipient) => {
+                    taken.recipients.push(recipient);
+                    server.answer(&ok);
+                }
+                Asked::Data => server.answer(&Reply::plain(354, "go")),
+                Asked::Body(octets) => text.extend_from_slice(&octets),
+                Asked::BodyEnd(verdict) => {
+                    assert_eq!(verdict, Ok(()));
+                    server.answer(&ok);
+                }
+                Asked::StartTls | Asked::NeedInput | Asked::Hello | Asked::Reset => {}
+                other => panic!("{other:?}"),
+            }
+            let said = server.output().split();
+            client.feed(&said);
+            match client.advance() {
+                // Both handshakes are over at once.
+                Event::StartTls => {
+                    client.tls_started();
+                    server.tls_started();
+                }
+                Event::Ready if finished.is_some() => return (taken, text, finished),
+                Event::Ready => client.send(mail, body.len() as u64),
+                Event::Body => {
+                    body.chunks(piece).for_each(|chunk| client.body(chunk));
+                    client.body_end();
+                }
+                Event::Commit => client.dot(),
+                Event::NeedInput => {}
+                event => finished = Some(event),
+            }
+            client.output().split().chunks(piece).for_each(|chunk| server.feed(chunk));
+        }
+        panic!("they do not come to an end");
+    }
+
+    #[test]
+    fn our_server_takes_what_our_client_sends() {
+        let mut mail = envelope(&["a@x", "\u{fc}@x"]);
+        mail.body = BodyKind::EightBitMime;
+        mail.smtputf8 = true;
+        mail.ret = Some(Ret::Full);
+        mail.envid = Some("QQ+3D".into());
+        mail.recipients[0].notify = Some(Notify { success: true, failure: true, delay: false });
+        mail.recipients[0].orcpt = Some("rfc822;a@x".into());
+        let bodies: [&[u8]; 3] =
+            [b"Subject: \xc3\xbc\r\n\r\n.\r\n..\r\n.x\r\n\r\n", b".\r\n", b"x\r\n"];
+        for body in bodies {
+            for piece in [1, 2, 3, 7, 1000] {
+                let (taken, text, finished) = join(piece, &mail, body);
+                assert_eq!(taken, mail);
+                assert_eq!(text, body);
+                let Some(Event::Finished(results)) = finished else { panic!("{finished:?}") };
+                assert!(results.len() == 2 && results.iter().all(Result::is_ok), "{results:?}");
+            }
         }
     }
 }

@@ -4,11 +4,11 @@
 //! command. It promises one result for each recipient, that no body follows where no recipient was taken,
 //! and that only parameters are written which the server offers. It holds no sockets and no clock.
 
-use super::Reply;
-use super::data::Stuffer;
-use super::extension::Extension;
-use super::offer::Offer;
 use crate::mail::{BodyKind, Envelope, Notify, Recipient, Ret};
+use crate::smtp::Reply;
+use crate::smtp::data::Stuffer;
+use crate::smtp::extension::Extension;
+use crate::smtp::offer::Offer;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 
