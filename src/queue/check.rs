@@ -5,7 +5,7 @@
 
 use super::row::{self, COLUMNS, Read};
 use super::view::{Found, View};
-use super::{StoreError, body, schema};
+use super::{StoreError, reader, schema};
 use rusqlite::params;
 
 /// What the check found.
@@ -87,7 +87,7 @@ impl View {
             Some(Found::Octets(_)) => Ok(()),
             Some(Found::File { size, digest, .. }) => {
                 let path = schema::bodies(self.dir()).join(id.as_str());
-                body::verify(&path, size, digest).map_err(|error| format!("body file: {error}"))
+                reader::verify(&path, size, digest).map_err(|error| format!("body file: {error}"))
             }
         }
     }

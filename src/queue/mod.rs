@@ -7,10 +7,13 @@
 pub mod body;
 mod check;
 pub mod entry;
+mod fault;
+mod reader;
 pub mod retry;
 mod room;
 mod row;
 mod schema;
+mod scribe;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -20,6 +23,7 @@ mod work;
 
 pub use check::{Findings, Problem};
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
+pub use fault::{AcceptError, OpenError, SteerError, StoreError};
 pub use view::{Count, Filter, View};
 
 use crate::mail::Id;
@@ -58,47 +62,6 @@ pub struct Settings {
     pub history: Duration,
 }
 
-/// Why a mail was not taken. The sender may try again in every case.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// The queue's own bound or the disk's reserve is reached: 452 4.3.1.
-    #[error("queue is full: {0}")]
-    Full(String),
-    /// The disk said no: 451 4.3.0.
-    #[error("store failed: {0}")]
-    Store(#[from] StoreError),
-}
-
-/// The store could not do what it was asked. Trying again later may help; the operator must look.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// Why a person's order was not obeyed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SteerError {
-    /// No such mail in the queue; it may have been settled.
-    #[error("{0} is not in the queue")]
-    Unknown(Id),
-    /// Not in this state. `attempting` passes by itself: ask again.
-    #[error("{id} is {state}; that cannot be done now")]
-    State {
-        /// The mail.
-        id: Id,
-        /// What holds for it.
-        state: State,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// What opening the store had to mend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -108,37 +71,6 @@ pub struct Recovery {
     pub orphans: usize,
     /// Mails whose body file is missing or cut.
     pub damaged: Vec<String>,
-}
-
-/// Why a store was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds it.
-    #[error("{}: in use by process {holder}", dir.display())]
-    InUse {
-        /// The store.
-        dir: PathBuf,
-        /// Its process id, or `unknown`.
-        holder: String,
-    },
-    /// A newer submitd wrote it; it is left untouched.
-    #[error("{}: written by a newer version (schema {found}, this one knows {known}); use that version", dir.display())]
-    Newer {
-        /// The store.
-        dir: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// The file system said no.
-    #[error("{}: {what}", dir.display())]
-    Failed {
-        /// The store.
-        dir: PathBuf,
-        /// What went wrong and what to do.
-        what: String,
-    },
 }
 
 /// The queue: cheap to clone, one store behind all clones. The last clone dropped closes it.
@@ -292,15 +224,15 @@ impl Queue {
     pub async fn body(&self, entry: &Entry) -> Result<body::Reader, StoreError> {
         let id = entry.id;
         if let Some(octets) = self.shared().recent.get(id) {
-            return Ok(body::Reader::of_octets(octets));
+            return Ok(reader::Reader::of_octets(octets));
         }
         match read(&self.inner.lanes, move |view| view.body(id)).await? {
             None => Err(Refusal::Unknown.into_error(id)),
-            Some(Found::Octets(octets)) => Ok(body::Reader::of_octets(octets)),
+            Some(Found::Octets(octets)) => Ok(reader::Reader::of_octets(octets)),
             Some(Found::File { file, size, digest }) => {
                 let notes = self.inner.store.notes();
                 let alarm = move |fault: &str| notes.damage(id.to_string(), fault.to_owned());
-                Ok(body::Reader::of_file(file, size, digest, Box::new(alarm)))
+                Ok(reader::Reader::of_file(file, size, digest, Box::new(alarm)))
             }
             Some(Found::Damaged(fault)) => {
                 self.inner.store.notes().damage(id.to_string(), fault.clone());

@@ -88,6 +88,12 @@ impl Room {
         }
     }
 
+    /// Looks at the disk again, as after a second.
+    #[cfg(test)]
+    pub(super) fn look_again(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn disk(&self) -> Disk {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, disk)) = &*seen
@@ -136,11 +142,6 @@ mod tests {
         (dir, room)
     }
 
-    /// Looks again, as after a second.
-    fn forget(room: &Room) {
-        *room.seen.lock().unwrap() = None;
-    }
-
     #[test]
     fn b03_says_which_bound_is_reached() {
         let (_dir, room) = room(100, 0);
@@ -164,11 +165,11 @@ mod tests {
             if replace {
                 std::fs::write(&file, "").unwrap();
             }
-            forget(&room);
+            room.look_again();
             assert!(room.stands().is_err() && room.fits(0, 1).is_err());
         }
         std::fs::rename(&away, &file).unwrap();
-        forget(&room);
+        room.look_again();
         assert_eq!((room.stands(), room.fits(0, 1)), (Ok(()), Ok(())));
     }
 }

@@ -5,7 +5,7 @@
 //! acknowledged. A mail that was `attempting` comes back as `uncertain`.
 
 use super::body::Spool;
-use super::{OpenError, Recovery, StoreError};
+use super::{OpenError, Recovery, StoreError, reader};
 use crate::durable;
 use crate::mail::Id;
 use rusqlite::{Connection, OpenFlags};
@@ -232,8 +232,9 @@ fn recover(conn: &Connection, spool: &Spool) -> Result<Recovery, StoreError> {
             Err(_) if !name.ends_with(".part") => {}
             _ => {
                 tracing::info!(file = %path.display(), "removing a body that was never acknowledged");
-                let removed = std::fs::remove_file(&path);
-                removed.map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
+                if let Err(error) = std::fs::remove_file(&path) {
+                    tracing::warn!(file = %path.display(), %error, "it could not be removed");
+                }
                 orphans += 1;
             }
         }
@@ -277,9 +278,9 @@ fn incomplete(
         let fault = if !files.contains(&id) {
             Some("its body file is missing".to_owned())
         } else {
-            super::body::open(&spool.path(id), u64::try_from(size).unwrap_or(0))
+            reader::open(&spool.path(id), u64::try_from(size).unwrap_or(0))
                 .err()
-                .filter(super::body::is_damage)
+                .filter(reader::is_damage)
                 .map(|error| error.to_string())
         };
         damaged.extend(fault.map(|fault| (key, fault)));
@@ -292,9 +293,11 @@ fn incomplete(
 }
 
 fn sums(conn: &Connection) -> rusqlite::Result<(u64, i64)> {
-    let used: i64 =
-        conn.query_row("SELECT coalesce(sum(size), 0) FROM mail", [], |row| row.get(0))?;
-    let key: i64 =
-        conn.query_row("SELECT coalesce(max(key), 0) FROM body", [], |row| row.get(0))?;
+    // A size that was damaged must not keep the store from opening.
+    let sizes = "SELECT CAST(total(CASE WHEN typeof(size) = 'integer' THEN max(size, 0) END) \
+                 AS INTEGER) FROM mail";
+    let used: i64 = conn.query_row(sizes, [], |row| row.get(0))?;
+    let keys = "SELECT coalesce(max(key), 0) FROM body";
+    let key: i64 = conn.query_row(keys, [], |row| row.get(0))?;
     Ok((u64::try_from(used).unwrap_or(0), key.saturating_add(1)))
 }

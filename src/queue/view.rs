@@ -4,7 +4,7 @@
 //! asked for. Everything here blocks; [`super::Queue`] calls it off the async threads.
 
 use super::row::{self, COLUMNS, Read};
-use super::{Entry, OpenError, Settled, State, StoreError, body, schema};
+use super::{Entry, OpenError, Settled, State, StoreError, reader, schema};
 use crate::mail::{Envelope, Id};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -140,17 +140,19 @@ impl View {
     pub fn counts(&self) -> Result<Vec<Count>, StoreError> {
         let conn = self.conn();
         let mut select = conn.prepare_cached(
-            "SELECT account, state, count(*), sum(size), min(accepted) FROM mail \
+            "SELECT account, state, count(*), CAST(total(size) AS INTEGER), min(accepted) FROM mail \
              GROUP BY account, state ORDER BY account, state",
         )?;
         let counts = select.query_map([], |row| {
-            let state: String = row.get(1)?;
+            // A column that was damaged must not hide the others.
+            let text = |index| row.get::<_, String>(index).unwrap_or_default();
+            let number = |index| row.get::<_, i64>(index).unwrap_or(0);
             Ok(Count {
-                account: row.get(0)?,
-                state: state.parse().unwrap_or(State::Damaged),
-                mails: unsigned(row.get(2)?),
-                octets: unsigned(row.get(3)?),
-                oldest: row::time(row.get(4)?),
+                account: text(0),
+                state: text(1).parse().unwrap_or(State::Damaged),
+                mails: unsigned(number(2)),
+                octets: unsigned(number(3)),
+                oldest: row::time(number(4)),
             })
         })?;
         Ok(counts.collect::<rusqlite::Result<_>>()?)
@@ -205,9 +207,9 @@ impl View {
             return Ok(Some(inline(row, size, digest)?));
         }
         let path = schema::bodies(&self.dir).join(id.as_str());
-        match body::open(&path, size) {
+        match reader::open(&path, size) {
             Ok(file) => Ok(Some(Found::File { file, size, digest })),
-            Err(error) if body::is_damage(&error) => {
+            Err(error) if reader::is_damage(&error) => {
                 Ok(Some(Found::Damaged(format!("body file: {error}"))))
             }
             Err(error) => Err(StoreError(format!("body file: {error}"))),

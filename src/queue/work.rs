@@ -193,12 +193,13 @@ impl Ledger {
         let sql = "SELECT account, state, size, inline FROM mail WHERE id = ?1";
         let mut select = self.conn.prepare_cached(sql)?;
         let brief = select.query_row([id.as_str()], |row| {
-            let state = row.get_ref(1)?.as_str().unwrap_or_default();
+            // Also a row with a damaged column can be settled and removed.
+            let state: String = row.get(1).unwrap_or_default();
             Ok(Brief {
-                account: row.get(0)?,
+                account: row.get(0).unwrap_or_default(),
                 state: state.parse().unwrap_or(State::Damaged),
-                size: u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
-                inline: row.get(3)?,
+                size: row.get(2).ok().and_then(|size: i64| size.try_into().ok()).unwrap_or(0),
+                inline: row.get(3).unwrap_or(None),
             })
         });
         brief.optional()
