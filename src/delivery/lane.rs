@@ -333,7 +333,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Ok(ended) => ended,
             Err(error) => {
                 // Whose it was is not told; the counts are made anew.
-                error!(account = %self.names(), %error, "a delivery broke off inside submitd; please report this");
+                error!(account = %self.names(), %error, "a delivery broke off; please report this");
                 for seat in &mut self.seats {
                     seat.running = self.shared.in_hand(&seat.member.account.name).len();
                 }

@@ -736,7 +736,8 @@ async fn b03_a_lane_that_cannot_settle_sends_nothing_more() {
     let house = House::new();
     let script = Script::new(|seen| all(seen, &no(Stage::Mail, 451, Enhanced(4, 3, 0), "later")));
     let mut erp = account("erp", "erp@contoso.com");
-    erp.upstream.connections = Limit::AtMost(1);
+    // The second mail has a slot, and its turn comes when the store is gone.
+    erp.upstream.messages_per_minute = Limit::AtMost(1);
     house.send("erp", FROM, &["a@b.example"]).await;
     house.send("erp", FROM, &["b@b.example"]).await;
     let delivery = house.start(&script, &[&erp]);
