@@ -5,7 +5,7 @@
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
 use super::attempt::{Attempt, Ended, Member, Stuck};
-use super::limits::{Pace, Slots, stricter};
+use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
 use super::standing::tell;
 use super::trouble::{Change, Trouble, learn};
@@ -378,11 +378,6 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             self.seats.iter().map(|seat| seat.member.account.name.as_str()).collect();
         names.join(", ")
     }
-}
-
-/// The first pause doubled so often, at most the longest.
-fn grown((first, longest): (Duration, Duration), times: u32) -> Duration {
-    (first * 2_u32.saturating_pow(times.min(10))).min(longest)
 }
 
 /// One of each account in turn, beginning behind the one that was last served.
