@@ -4,9 +4,10 @@
 //! sent, and that it does not end before what happened is durably noted: while the store refuses, the
 //! lane it belongs to is stopped rather than a mail sent twice.
 
-use super::plan::{self, Heard, Lesson, Plan, Rules, clean};
+use super::plan::{self, Heard, Lesson, Plan, Rules};
 use super::report::{self, Reporter};
 use super::verdict::{Pause, Verdict, judge};
+use super::words::clean;
 use super::{Claim, Settings, Shared, random};
 use crate::config::{Account, OnUncertain};
 use crate::mail::Envelope;

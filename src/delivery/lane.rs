@@ -5,13 +5,13 @@
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
 use super::attempt::{Attempt, Ended, Member, Stuck};
-use super::limits::{Pace, Slots, stricter};
+use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
-use super::trouble::{Cause, Change, Trouble, learn};
+use super::standing::tell;
+use super::trouble::{Change, Trouble, learn};
 use super::verdict::Pause;
-use super::{Settings, Shared, Standing, random};
+use super::{Settings, Shared, random};
 use crate::config::Limit;
-use crate::diagnosis::exchange::fill;
 use crate::oauth::TokenSource;
 use crate::queue::{Entry, StoreError};
 use crate::upstream::Courier;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// Wall clocks jump and machines sleep: due times are looked at again at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -333,7 +333,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Ok(ended) => ended,
             Err(error) => {
                 // Whose it was is not told; the counts are made anew.
-                error!(account = %self.names(), %error, "a delivery broke off inside submitd; please report this");
+                error!(account = %self.names(), %error, "a delivery broke off; please report this");
                 for seat in &mut self.seats {
                     seat.running = self.shared.in_hand(&seat.member.account.name).len();
                 }
@@ -370,77 +370,13 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             schedule,
         );
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
-        tell(&self.shared, &self.settings, seat, change, now);
+        tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);
     }
 
     fn names(&self) -> String {
         let names: Vec<&str> =
             self.seats.iter().map(|seat| seat.member.account.name.as_str()).collect();
         names.join(", ")
-    }
-}
-
-/// The first pause doubled so often, at most the longest.
-fn grown((first, longest): (Duration, Duration), times: u32) -> Duration {
-    (first * 2_u32.saturating_pow(times.min(10))).min(longest)
-}
-
-/// Logs a change and keeps it for `status`.
-fn tell<T, C>(
-    shared: &Shared<T>,
-    settings: &Settings,
-    seat: &Seat<C>,
-    change: Change,
-    now: Instant,
-) {
-    let account = &seat.member.account;
-    let name = account.name.as_str();
-    match (change, &seat.trouble) {
-        (Change::Same, _) => {}
-        (Change::Ended, _) | (_, None) => {
-            shared.well(name);
-            info!(account = name, "the account works again");
-        }
-        (change, Some(trouble)) => {
-            let names = |text: &str| fill(text, name, account.mailbox.as_str());
-            let seconds = trouble.until.saturating_duration_since(now.into_std()).as_secs();
-            let wall = (settings.clock)();
-            let standing = match &trouble.cause {
-                Cause::Server { words } => Standing {
-                    account: name.to_owned(),
-                    class: crate::diagnosis::Class::Transient,
-                    meaning: format!(
-                        "{}:{} cannot be used",
-                        account.upstream.host, account.upstream.port
-                    ),
-                    remedy: String::new(),
-                    words: words.clone(),
-                    until: wall + Duration::from_secs(seconds),
-                },
-                Cause::Account { class, meaning, remedy, words, .. } => Standing {
-                    account: name.to_owned(),
-                    class: *class,
-                    meaning: names(meaning),
-                    remedy: names(remedy),
-                    words: words.clone(),
-                    until: wall + Duration::from_secs(seconds),
-                },
-            };
-            let Standing { meaning, remedy, words, .. } = &standing;
-            let passes = standing.class == crate::diagnosis::Class::Transient;
-            if change == Change::Began && !passes {
-                error!(
-                    account = name,
-                    seconds, meaning, remedy, words, "account paused, its mail is kept"
-                );
-            } else {
-                warn!(
-                    account = name,
-                    seconds, meaning, remedy, words, "account waits, its mail is kept"
-                );
-            }
-            shared.ill(standing);
-        }
     }
 }
 

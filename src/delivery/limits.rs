@@ -142,6 +142,11 @@ pub fn stricter(a: Limit, b: Limit) -> Limit {
     }
 }
 
+/// The first pause doubled so often, at most the longest.
+pub fn grown((first, longest): (Duration, Duration), times: u32) -> Duration {
+    (first * 2_u32.saturating_pow(times.min(10))).min(longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,32 +12,30 @@ mod lane;
 pub mod limits;
 pub mod plan;
 mod report;
+pub mod standing;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod trouble;
 pub mod verdict;
+pub mod words;
 
 use crate::config::{Account, Config};
-use crate::diagnosis::Class;
 use crate::mail::Id;
 use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
-use attempt::Member;
-use lane::{Lane, Order};
+pub use standing::Standing;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use supervisor::{Command, Pulse, Supervisor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
 
-/// How often the delivery loop shows that it lives.
-const BEAT: Duration = Duration::from_secs(1);
 /// A mail whose fate is unknown is not sent again before this.
 const UNCERTAIN_PAUSE: Duration = Duration::from_secs(5 * 60);
 
@@ -75,35 +73,12 @@ impl Settings {
     }
 }
 
-/// Why an account sends nothing now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Its name.
-    pub account: String,
-    /// Who can mend it.
-    pub class: Class,
-    /// What is wrong, in our words.
-    pub meaning: String,
-    /// What is to be done; empty where it passes by itself.
-    pub remedy: String,
-    /// The other side's words.
-    pub words: String,
-    /// When it is tried again.
-    pub until: SystemTime,
-}
-
 /// Delivery at work. Dropped, it stops at once; [`Delivery::drain`] stops it gently.
 pub struct Delivery {
     orders: mpsc::UnboundedSender<Command>,
     supervisor: JoinHandle<()>,
     pulse: Arc<Pulse>,
     standings: Arc<Mutex<BTreeMap<String, Standing>>>,
-}
-
-enum Command {
-    Reload(Settings, Vec<Arc<Account>>),
-    Resume(String),
-    Drain(Instant, oneshot::Sender<usize>),
 }
 
 impl Delivery {
@@ -122,7 +97,7 @@ impl Delivery {
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
         let standings = Arc::default();
-        let pulse = Arc::new(Pulse { start: Instant::now(), beat: AtomicU64::new(0) });
+        let pulse = Arc::new(Pulse::new());
         let crashed = queue.recovery().uncertain.iter().filter_map(|id| id.parse().ok()).collect();
         let shared = Arc::new(Shared {
             queue,
@@ -132,14 +107,7 @@ impl Delivery {
             standings: Arc::clone(&standings),
         });
         let (orders, inbox) = mpsc::unbounded_channel();
-        let mut supervisor = Supervisor {
-            shared,
-            couriers,
-            settings: Arc::new(settings),
-            accounts: Vec::new(),
-            lanes: HashMap::new(),
-            pulse: pulse.clone(),
-        };
+        let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
         Self { orders, supervisor: tokio::spawn(supervisor.run(inbox)), pulse, standings }
     }
@@ -177,23 +145,6 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.supervisor.abort();
-    }
-}
-
-/// The heartbeat, in milliseconds since the start.
-struct Pulse {
-    start: Instant,
-    beat: AtomicU64,
-}
-
-impl Pulse {
-    fn beat(&self) {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.beat.store(millis, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> std::time::Instant {
-        self.start.into_std() + Duration::from_millis(self.beat.load(Ordering::Relaxed))
     }
 }
 
@@ -248,184 +199,6 @@ impl Drop for Claim {
     fn drop(&mut self) {
         lock(&self.hand).remove(&self.id);
     }
-}
-
-/// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
-type Key = (String, String);
-
-fn key(account: &Account) -> Key {
-    (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
-}
-
-struct Running<C> {
-    orders: mpsc::UnboundedSender<Order<C>>,
-    task: JoinHandle<()>,
-    couriers: Vec<(Arc<Account>, Arc<C>)>,
-}
-
-impl<C> Drop for Running<C> {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-struct Supervisor<T, C, F> {
-    shared: Arc<Shared<T>>,
-    couriers: F,
-    settings: Arc<Settings>,
-    accounts: Vec<Arc<Account>>,
-    lanes: HashMap<Key, Running<C>>,
-    pulse: Arc<Pulse>,
-}
-
-impl<T, C, F> Supervisor<T, C, F>
-where
-    T: TokenSource,
-    C: Courier + 'static,
-    F: Fn(&Account) -> Arc<C> + Send + 'static,
-{
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = beat.tick() => {
-                    self.pulse.beat();
-                    self.mend();
-                }
-                command = inbox.recv() => match command {
-                    None => return,
-                    Some(Command::Reload(settings, accounts)) => {
-                        self.settings = Arc::new(settings);
-                        self.serve(accounts);
-                    }
-                    Some(Command::Resume(account)) => {
-                        for lane in self.lanes.values() {
-                            let _ = lane.orders.send(Order::Resume(account.clone()));
-                        }
-                    }
-                    Some(Command::Drain(until, done)) => {
-                        let _ = done.send(self.drain(until).await);
-                        return;
-                    }
-                },
-            }
-        }
-    }
-
-    /// Gives each lane its accounts; lanes without any end when their tries have ended.
-    fn serve(&mut self, accounts: Vec<Arc<Account>>) {
-        self.accounts = accounts;
-        let mut groups: HashMap<Key, Vec<Arc<Account>>> = HashMap::new();
-        for account in &self.accounts {
-            groups.entry(key(account)).or_default().push(account.clone());
-        }
-        let gone: Vec<Key> =
-            self.lanes.keys().filter(|key| !groups.contains_key(*key)).cloned().collect();
-        for key in gone {
-            if let Some(mut lane) = self.lanes.remove(&key) {
-                retire(&mut lane);
-            }
-        }
-        let names: HashSet<&str> =
-            self.accounts.iter().map(|account| account.name.as_str()).collect();
-        lock(&self.shared.standings).retain(|name, _| names.contains(name.as_str()));
-        for (key, group) in groups {
-            let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
-            let couriers = self.couriers_for(&group, &known);
-            let members = members(&couriers);
-            match self.lanes.get_mut(&key) {
-                Some(lane) if !lane.task.is_finished() => {
-                    lane.couriers = couriers;
-                    let _ = lane.orders.send(Order::Serve(self.settings.clone(), members));
-                }
-                _ => {
-                    let lane = self.open(members, couriers);
-                    self.lanes.insert(key, lane);
-                }
-            }
-        }
-    }
-
-    /// One courier for all accounts of a lane with the same upstream, so that its connections are
-    /// counted together.
-    fn couriers_for(
-        &self,
-        group: &[Arc<Account>],
-        known: &[(Arc<Account>, Arc<C>)],
-    ) -> Vec<(Arc<Account>, Arc<C>)> {
-        let mut couriers: Vec<(Arc<Account>, Arc<C>)> = Vec::with_capacity(group.len());
-        for account in group {
-            let same = couriers
-                .iter()
-                .chain(known)
-                .find(|(other, _)| other.upstream == account.upstream)
-                .map(|(_, courier)| courier.clone());
-            let courier = same.unwrap_or_else(|| (self.couriers)(account));
-            couriers.push((account.clone(), courier));
-        }
-        couriers
-    }
-
-    fn open(&self, members: Vec<Member<C>>, couriers: Vec<(Arc<Account>, Arc<C>)>) -> Running<C> {
-        let (orders, inbox) = mpsc::unbounded_channel();
-        let lane = Lane::new(self.shared.clone(), self.settings.clone(), members);
-        Running { orders, task: tokio::spawn(lane.run(inbox)), couriers }
-    }
-
-    /// A lane that broke is opened again: its mailbox would stay silent otherwise.
-    fn mend(&mut self) {
-        let broken: Vec<Key> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.task.is_finished())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in broken {
-            let Some(old) = self.lanes.remove(&key) else { continue };
-            error!(mailbox = %key.0, "a lane broke off inside submitd and is opened again; please report this");
-            let lane = self.open(members(&old.couriers), old.couriers.clone());
-            self.lanes.insert(key, lane);
-        }
-    }
-
-    async fn drain(&mut self, until: Instant) -> usize {
-        for lane in self.lanes.values() {
-            let _ = lane.orders.send(Order::Drain);
-        }
-        let mut left = 0;
-        let mut beat = tokio::time::interval(BEAT);
-        for (key, lane) in &mut self.lanes {
-            loop {
-                tokio::select! {
-                    _ = &mut lane.task => break,
-                    () = tokio::time::sleep_until(until) => {
-                        warn!(mailbox = %key.0, "deliveries under way are broken off; their mail stays queued");
-                        left += 1;
-                        break;
-                    }
-                    _ = beat.tick() => self.pulse.beat(),
-                }
-            }
-        }
-        info!(broken_off = left, "delivery stopped");
-        left
-    }
-}
-
-/// Lets a lane's tries end without us.
-fn retire<C>(lane: &mut Running<C>) {
-    let _ = lane.orders.send(Order::Drain);
-    // The handle that `drop` aborts is put away; the lane ends by itself.
-    lane.task = tokio::spawn(async {});
-}
-
-fn members<C>(couriers: &[(Arc<Account>, Arc<C>)]) -> Vec<Member<C>> {
-    let member = |(account, courier): &(Arc<Account>, Arc<C>)| Member {
-        account: account.clone(),
-        courier: courier.clone(),
-    };
-    couriers.iter().map(member).collect()
 }
 
 /// Randomness without a generator of its own: for jitter and ids, never for secrets.

@@ -6,15 +6,16 @@
 //!
 //! It decides nothing about codes and texts: that is [`verdict`](super::verdict).
 
-use super::verdict::{Pause, Reach, Verdict, explain, judge};
+use super::verdict::{Pause, Reach, Verdict, judge};
+use super::words::{clean, diagnostic, explanation, temporary_status};
 use crate::config::OnUncertain;
-use crate::diagnosis::exchange::{Known, fill};
+use crate::diagnosis::exchange::Known;
 use crate::mail::bounce::Kind;
 use crate::mail::{Address, Recipient};
 use crate::queue::retry::Schedule;
 use crate::queue::{Entry, Next, RecipientState};
 use crate::smtp::{Enhanced, Reply};
-use crate::upstream::{Failure, Fault};
+use crate::upstream::Failure;
 use std::time::{Duration, SystemTime};
 
 /// What was heard of one recipient: its place in the envelope and the result.
@@ -22,8 +23,6 @@ pub type Heard = (usize, Result<Reply, Failure>);
 
 /// So long the store is left alone after it could not give a body.
 const LOCAL_PAUSE: Duration = Duration::from_secs(60);
-/// Characters of a reason that are kept; Exchange writes more than a kilobyte.
-const LONGEST_REASON: usize = 800;
 
 /// What the configuration says about one mail.
 #[derive(Clone, Copy, Debug)]
@@ -384,61 +383,4 @@ fn notice(
     let delayed: Vec<Told> =
         found.waiting.iter().filter(|told| wants(told, of_delay)).cloned().collect();
     (!delayed.is_empty()).then_some(Notice { kind: Kind::Delayed, fates: delayed })
-}
-
-fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rules<'_>) -> String {
-    let names = |text| fill(text, rules.account, rules.mailbox.as_str());
-    if let Some(known) = known {
-        return sentence(&format!("{}. What to do: {}", names(known.meaning), names(known.remedy)));
-    }
-    if let Some(words) = explain(failure) {
-        return sentence(words);
-    }
-    match &failure.fault {
-        Fault::Reply(reply) if reply.code >= 500 => {
-            format!("The server refused it at {}.", failure.stage)
-        }
-        Fault::Reply(_) => format!("The server put it off at {}.", failure.stage),
-        fault => format!("It went wrong at {}: {}.", failure.stage, clean(&fault.to_string())),
-    }
-}
-
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
-}
-
-fn diagnostic(failure: &Failure) -> Option<String> {
-    match &failure.fault {
-        Fault::Reply(reply) => Some(clean(&reply.to_string())),
-        _ => None,
-    }
-}
-
-fn temporary_status(failure: &Failure) -> Enhanced {
-    match &failure.fault {
-        Fault::Reply(Reply { enhanced: Some(enhanced @ Enhanced(4, ..)), .. }) => *enhanced,
-        Fault::Reply(_) => Enhanced(4, 0, 0),
-        // RFC 3463 §3.5: no answer from host, bad connection.
-        Fault::Dns(_) | Fault::Network(_) => Enhanced(4, 4, 1),
-        _ => Enhanced(4, 4, 2),
-    }
-}
-
-/// A peer's text as one line without control characters and without Exchange's diagnostic blob.
-pub fn clean(text: &str) -> String {
-    let text = match (text.find("[BeginDiagnosticData]"), text.find("[EndDiagnosticData]")) {
-        (Some(begin), Some(end)) if begin < end => {
-            format!("{}…{}", &text[..begin], &text[end + "[EndDiagnosticData]".len()..])
-        }
-        _ => text.to_owned(),
-    };
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
-        .take(LONGEST_REASON)
-        .collect();
-    line.truncate(line.trim_end().len());
-    line
 }

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::config::{Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
+use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope, Notify, Recipient};
 use crate::oauth::{AccessToken, TokenError};
 use crate::queue::{Entry, Filter, RecipientState, State, Submission};
@@ -12,7 +13,7 @@ use crate::secret::Secret;
 use crate::smtp::{Enhanced, Reply};
 use crate::upstream::{Credential, Failure, Fault, Outcome, Outgoing, Stage};
 use std::borrow::Cow;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What the courier saw of one try.
 #[derive(Clone, Debug)]
@@ -81,8 +82,12 @@ impl Courier for Script {
         let at_dot = |result: &Result<Reply, Failure>| {
             result.as_ref().err().is_none_or(|failure| failure.stage == Stage::Dot)
         };
-        if recipients.iter().any(at_dot) {
-            mail.commit.await.expect("commit");
+        let mut recipients = recipients;
+        if recipients.iter().any(at_dot)
+            && let Err(error) = mail.commit.await
+        {
+            let failure = Failure { stage: Stage::Body, fault: Fault::Local(error) };
+            recipients.fill(Err(failure));
         }
         self.now.fetch_sub(1, Ordering::SeqCst);
         Outcome { recipients }
@@ -160,7 +165,7 @@ struct House {
     tokens: Arc<Tokens>,
     settings: Settings,
     start: Instant,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -168,7 +173,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 impl House {
     fn new() -> Self {
-        let dir = tempfile::tempdir().expect("dir");
+        Self::at(tempfile::tempdir().expect("dir"))
+    }
+
+    fn at(dir: tempfile::TempDir) -> Self {
         let queue = Queue::open(crate::queue::Settings {
             dir: dir.path().join("queue"),
             max_size: 1 << 30,
@@ -184,7 +192,7 @@ impl House {
             uncertain_pause: UNCERTAIN_PAUSE,
             clock: Arc::new(move || base + start.elapsed()),
         };
-        Self { queue, tokens: Arc::default(), settings, start, _dir: dir }
+        Self { queue, tokens: Arc::default(), settings, start, dir }
     }
 
     fn start(&self, script: &Arc<Script>, accounts: &[&Account]) -> Delivery {
@@ -235,8 +243,10 @@ impl House {
 
     /// Waits until nothing is in the queue.
     async fn empty(&self) {
+        let mut pause = Duration::from_millis(50);
         while !self.queue.list(Filter::default()).await.expect("list").is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(10 * MINUTE);
         }
     }
 
@@ -719,4 +729,49 @@ async fn the_heart_beats_while_nothing_is_to_be_done() {
         let now = Instant::now().into_std();
         assert!(now.duration_since(delivery.alive()) <= Duration::from_secs(3));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b03_a_lane_that_cannot_settle_sends_nothing_more() {
+    let house = House::new();
+    let script = Script::new(|seen| all(seen, &no(Stage::Mail, 451, Enhanced(4, 3, 0), "later")));
+    let mut erp = account("erp", "erp@contoso.com");
+    // The second mail has a slot, and its turn comes when the store is gone.
+    erp.upstream.messages_per_minute = Limit::AtMost(1);
+    house.send("erp", FROM, &["a@b.example"]).await;
+    house.send("erp", FROM, &["b@b.example"]).await;
+    let delivery = house.start(&script, &[&erp]);
+    while script.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    house.queue.close().await;
+    tokio::time::sleep(2 * HOUR).await;
+    assert_eq!(script.seen().len(), 1);
+    assert_eq!(delivery.drain(MINUTE).await, 1, "what cannot be noted is broken off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b01_what_a_crash_left_under_way_is_held_where_the_account_wants_it() {
+    let house = House::new();
+    let (held, sent) = (
+        house.send("hold", FROM, &["a@b.example"]).await,
+        house.send("again", FROM, &["b@b.example"]).await,
+    );
+    for id in [held, sent] {
+        house.queue.attempting(id).await.expect("attempting");
+    }
+    let House { queue, dir, .. } = house;
+    queue.close().await;
+    drop(queue);
+    let house = House::at(dir);
+    let script = Script::new(|seen| all(seen, &ok()));
+    let mut hold = account("hold", "h@contoso.com");
+    hold.on_uncertain = OnUncertain::Hold;
+    let _delivery = house.start(&script, &[&hold, &account("again", "a@contoso.com")]);
+    let entry = house.until(held, |entry| entry.state == State::Held).await.expect("kept");
+    assert!(entry.uncertain);
+    assert!(house.until(sent, |_| false).await.is_none());
+    assert_eq!(script.seen().len(), 1);
+    house.queue.release(held).await.expect("release");
+    assert!(house.until(held, |_| false).await.is_none(), "released, it goes");
 }
