@@ -11,6 +11,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+/// Far more than any answer takes; only a fault of the server reaches it.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for S {}
 
@@ -71,8 +74,13 @@ impl Client {
         self.stream.flush().await.expect("flush");
     }
 
-    /// One whole reply, all its lines; empty at the end of the connection.
+    /// One whole reply, all its lines; empty at the end of the connection. A server that stays silent
+    /// fails the test instead of hanging it.
     pub(super) async fn reply(&mut self) -> String {
+        tokio::time::timeout(PATIENCE, self.lines()).await.expect("the server says something")
+    }
+
+    async fn lines(&mut self) -> String {
         let mut reply = String::new();
         loop {
             let start = reply.len();
@@ -108,8 +116,8 @@ impl Client {
     /// Whether the server has closed, with or without a word of TLS.
     pub(super) async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
-        let _ = self.stream.read_to_end(&mut rest).await;
-        rest.is_empty()
+        let closed = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
+        closed.is_ok() && rest.is_empty()
     }
 }
 

@@ -3,7 +3,6 @@
 use super::client::{ACCEPTED, Client, MAIL, app_token, sandbox, xoauth2};
 use crate::sandbox::Limits;
 use crate::secret::Secret;
-use std::time::Duration;
 
 const HOST: &str = "SBX1P282CA0097.outlook.office365.com";
 
@@ -240,9 +239,7 @@ async fn silence_ends_the_session() {
     let sandbox = sandbox(Limits { idle_seconds: 1, ..Limits::EXCHANGE }).await;
     let mut client = Client::connect(&sandbox).await;
     client.reply().await;
-    let reply =
-        tokio::time::timeout(Duration::from_secs(60), client.reply()).await.expect("in time");
-    assert_eq!(reply, "421 4.4.1 Connection timed out\r\n");
+    assert_eq!(client.reply().await, "421 4.4.1 Connection timed out\r\n");
     assert!(client.is_closed().await);
 }
 
