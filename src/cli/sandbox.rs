@@ -1,7 +1,8 @@
 //! `submitd sandbox`: a simulated Exchange Online and Entra ID, to try programs and configurations without
 //! a tenant. It prints where everything is and the account that goes into submitd's configuration.
 
-use crate::sandbox::{Faults, Limits, Options, Sandbox};
+use crate::mail::Address;
+use crate::sandbox::{Faults, Limits, Mailbox, Options, Sandbox};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +19,12 @@ pub struct Args {
     /// Write each mail into this directory, as 000001.eml and 000001.json
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// A mailbox that can be sent through; may be repeated [default: erp@contoso.com]
+    #[arg(long = "mailbox", value_name = "ADDR")]
+    pub mailboxes: Vec<Address>,
+    /// Let each mailbox send as anybody; Exchange refuses a foreign From
+    #[arg(long)]
+    pub send_as_anyone: bool,
     /// Let something go wrong, such as smtp.no_starttls=true, token.error=AADSTS7000222 or
     /// "smtp.replies.mail=451 4.7.500 Server busy"; /sandbox/faults shows all names
     #[arg(long = "fault", value_name = "NAME=VALUE")]
@@ -36,7 +43,6 @@ pub async fn run(args: Args) -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let limits = if args.unlimited { Limits::NONE } else { Limits::EXCHANGE };
     // Before anything is printed: a signal that comes early must end us properly too.
     let ended = match end() {
         Ok(ended) => ended,
@@ -45,14 +51,8 @@ pub async fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = Options {
-        smtp: args.smtp,
-        web: args.web,
-        dir: args.dir,
-        faults,
-        limits,
-        ..Options::default()
-    };
+    let loopback = args.smtp.ip().is_loopback() && args.web.ip().is_loopback();
+    let options = options(args, faults);
     let sandbox = match Sandbox::start(options).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
@@ -60,7 +60,7 @@ pub async fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if !(args.smtp.ip().is_loopback() && args.web.ip().is_loopback()) {
+    if !loopback {
         eprintln!(
             "submitd: the sandbox can be reached from other machines, and its secrets are public"
         );
@@ -69,6 +69,22 @@ pub async fn run(args: Args) -> ExitCode {
     ended.await;
     sandbox.stop().await;
     ExitCode::SUCCESS
+}
+
+fn options(args: Args, faults: Faults) -> Options {
+    let mut options =
+        Options { smtp: args.smtp, web: args.web, dir: args.dir, faults, ..Options::default() };
+    if !args.mailboxes.is_empty() {
+        options.mailboxes =
+            args.mailboxes.iter().map(|address| Mailbox::new(address.as_str())).collect();
+    }
+    if args.send_as_anyone {
+        options.mailboxes.iter_mut().for_each(|mailbox| mailbox.send_as = vec!["*".into()]);
+    }
+    if args.unlimited {
+        options.limits = Limits::NONE;
+    }
+    options
 }
 
 /// What is printed at start: everything behind `#`, so that the whole of it is a configuration.
@@ -118,12 +134,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_printed_is_a_configuration() {
-        let args = Line::parse_from(["x", "--smtp", "127.0.0.1:0", "--web", "127.0.0.1:0"]).args;
-        let options = Options { smtp: args.smtp, web: args.web, ..Options::default() };
+        let line =
+            ["x", "--smtp", "127.0.0.1:0", "--web", "127.0.0.1:0", "--mailbox", "a@x.example"];
+        let options = options(Line::parse_from(line).args, Faults::default());
         let sandbox = Sandbox::start(options).await.expect("sandbox");
         let table: toml::Table = welcome(&sandbox).parse().expect("TOML");
         let account = &table["account"][0];
-        assert_eq!(account["mailbox"].as_str(), Some("erp@contoso.com"));
+        assert_eq!(account["mailbox"].as_str(), Some("a@x.example"));
         assert_eq!(
             account["upstream"]["port"].as_integer(),
             Some(sandbox.smtp_addr().port().into())
@@ -131,6 +148,16 @@ mod tests {
         assert_eq!(account["oauth"]["token_url"].as_str(), Some(sandbox.token_url().as_str()));
         let file = account["upstream"]["ca_file"].as_str().expect("file");
         assert_eq!(std::fs::read_to_string(file).expect("readable"), sandbox.ca_pem());
+    }
+
+    #[test]
+    fn mailboxes_and_their_freedom() {
+        let line = ["x", "--mailbox", "a@x", "--mailbox", "b@x", "--send-as-anyone", "--unlimited"];
+        let options = options(Line::parse_from(line).args, Faults::default());
+        assert_eq!(options.mailboxes.len(), 2);
+        assert!(options.mailboxes.iter().all(|mailbox| mailbox.send_as == ["*"]));
+        assert_eq!(options.limits, Limits::NONE);
+        assert!(Line::try_parse_from(["x", "--mailbox", "a b"]).is_err());
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 //! and count. What is asked wrongly is refused with the number that the real service gives.
 
 use super::aadsts::Refusal;
-use super::faults::{self, Faults};
+use super::fault_value::take;
+use super::faults::Faults;
 use super::options::Options;
 use super::random;
 use super::token::{Grant, Owner, RefreshState, is_outlook};
@@ -206,7 +207,7 @@ fn give(
 
 /// The refusal that a fault asks for, with the names it would have.
 pub(super) fn scripted(world: &World, tenant: &str) -> Option<Refusal> {
-    let code = world.fault(|faults| faults::take(&mut faults.token.error))?;
+    let code = world.fault(|faults| take(&mut faults.token.error))?;
     let client = world.options.client_id.as_str();
     Some(match code.0 {
         90002 | 900_023 => Refusal::new(code.0, &[tenant]),

@@ -57,8 +57,10 @@ struct Shelf {
 }
 
 impl Messages {
+    /// Nothing yet. Numbers go on after the files of an earlier run, so that none is written over.
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
-        Self { dir, shelf: Mutex::default() }
+        let last = dir.as_deref().and_then(last_number).unwrap_or(0);
+        Self { dir, shelf: Mutex::new(Shelf { last, ..Shelf::default() }) }
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
@@ -106,6 +108,13 @@ impl Messages {
         shelf.kept.clear();
         shelf.octets = 0;
     }
+}
+
+/// The greatest number among the files of an earlier run.
+fn last_number(dir: &Path) -> Option<u64> {
+    let files = std::fs::read_dir(dir).ok()?;
+    let number = |file: std::fs::DirEntry| file.path().file_stem()?.to_str()?.parse().ok();
+    files.filter_map(Result::ok).filter_map(number).max()
 }
 
 async fn write(dir: &Path, message: &Message) -> std::io::Result<()> {
@@ -164,6 +173,9 @@ mod tests {
         assert_eq!(std::fs::read(dir.path().join("000001.eml")).expect("eml"), b"a: b\r\n\r\n\xff");
         let json = std::fs::read_to_string(dir.path().join("000001.json")).expect("json");
         assert!(json.contains("erp@contoso.com"), "{json}");
+        let next_run = Messages::new(Some(dir.path().to_owned()));
+        next_run.keep(message(b"2"), &Limits::NONE).await.expect("kept");
+        assert_eq!(next_run.all()[0].number, 2, "nothing is written over");
         let nowhere = Messages::new(Some(dir.path().join("gone")));
         assert!(nowhere.keep(message(b""), &Limits::NONE).await.is_err());
         assert!(nowhere.all().is_empty());

@@ -11,6 +11,7 @@ mod cord;
 mod delay;
 mod entra;
 mod exchange;
+mod fault_value;
 pub mod faults;
 mod mailbox;
 mod messages;

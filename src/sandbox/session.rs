@@ -2,7 +2,8 @@
 
 use super::delay;
 use super::exchange::{Next, Submission};
-use super::faults::{Point, Switch, take};
+use super::fault_value::{Switch, take};
+use super::faults::Point;
 use super::random;
 use super::texts::{self, Session};
 use super::world::World;

@@ -3,7 +3,8 @@
 use super::aadsts::Refusal;
 use super::cord::{Cord, CordListener};
 use super::entra::{self, Form, Given};
-use super::faults::{FaultBody, take};
+use super::fault_value::take;
+use super::faults::FaultBody;
 use super::world::World;
 use super::{control, random};
 use axum::body::Body;
