@@ -4,6 +4,8 @@
 //! `scripts/test-container`. A program that is missing fails its test and says how to get it: a check that
 //! is skipped in silence is none.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its subject has failed")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
