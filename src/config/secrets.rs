@@ -32,6 +32,14 @@ pub(super) fn read(
     }
 }
 
+/// Permission bits that a secret's file must not have, by its owner and the user we run as.
+///
+/// Of another's file the group bit may be our only way in, root:submitd 640; and root, who runs `check`
+/// and `send` by hand, must not be told that this very layout is wrong.
+fn forbidden(owner: u32, own: u32) -> u32 {
+    if owner == own && own != 0 { 0o077 } else { 0o037 }
+}
+
 fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
     let shown = path.display();
     let unread = |error: std::io::Error| unread(path, &error);
@@ -42,9 +50,7 @@ fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
     }
     if let Some(own) = own.filter(|_| about.is_file()) {
         let mode = about.permissions().mode() & 0o777;
-        // of another's file the group bit may be our only way in: root:submitd 640
-        let forbidden = if about.uid() == own { 0o077 } else { 0o037 };
-        if mode & forbidden != 0 {
+        if mode & forbidden(about.uid(), own) != 0 {
             let what = format!("{shown} can be read or written by others (mode {mode:03o})");
             return Err(Wrong::new(what, format!("chmod 600 {shown}")));
         }
@@ -117,7 +123,7 @@ mod tests {
     fn refuses_with_a_remedy_and_without_the_text() {
         for (text, mode, what, remedy) in [
             (&b"hunter2"[..], 0o644, "by others (mode 644)", "chmod 600"),
-            (b"hunter2", 0o640, "by others (mode 640)", "chmod 600"),
+            (b"hunter2", 0o660, "by others (mode 660)", "chmod 600"),
             (b"hunter2", 0o602, "by others (mode 602)", "chmod 600"),
             (b"", 0o600, "is empty", "write the secret"),
             (b" \n", 0o600, "is empty", "write the secret"),
@@ -130,6 +136,20 @@ mod tests {
             assert!(wrong.what.contains(what), "{}", wrong.what);
             assert!(wrong.remedy.contains(remedy), "{}", wrong.remedy);
             assert!(!format!("{}{}", wrong.what, wrong.remedy).contains("hunter"));
+        }
+    }
+
+    #[test]
+    fn group_may_read_what_is_roots_only() {
+        for (owner, own, mode, is_taken) in [
+            (1000, 1000, 0o600, true),
+            (1000, 1000, 0o640, false),
+            (0, 995, 0o640, true), // the service reads root:submitd 640
+            (0, 0, 0o640, true),   // and root, by hand, the same file
+            (0, 0, 0o660, false),
+            (0, 995, 0o644, false),
+        ] {
+            assert_eq!(mode & forbidden(owner, own) == 0, is_taken, "{owner} {own} {mode:o}");
         }
     }
 
