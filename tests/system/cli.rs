@@ -29,7 +29,7 @@ fn check_walks_every_step_and_names_the_broken_one() {
     configure(&world, &World::listener(""));
     let (output, text) = submitd(&world, &["check"]);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for step in ["configuration", "DNS", "TCP", "TLS", "token", "AUTH", "MAIL FROM"] {
+    for step in ["configuration", "DNS", "TCP", "TLS", "token", "AUTH"] {
         assert!(text.contains(step), "{step}: {text}");
     }
     // SMTP AUTH switched off in the tenant: AUTH is named, with the remedy.
@@ -170,11 +170,11 @@ fn sandbox_prints_a_configuration_that_works() {
         let mut line = String::new();
         assert_ne!(reader.read_line(&mut line).unwrap(), 0, "ended early: {toml}");
         inside |= line.starts_with("[[account]]");
-        if inside && line.trim().is_empty() {
-            break;
-        }
         if inside {
             toml.push_str(&line);
+        }
+        if line.starts_with("token_url") {
+            break;
         }
     }
     std::fs::write(world.path().join("submitd.toml"), toml).unwrap();

@@ -1,5 +1,7 @@
 //! The real binary against the sandbox and real programs: one sentence a module.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends where it stands")]
+
 mod support;
 
 /// The commands a person types, by what they print and their exit codes.

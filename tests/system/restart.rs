@@ -67,8 +67,10 @@ fn try_send(client: &mut Option<Client>, address: SocketAddr, name: &str) -> std
         Some(client) => client,
         None => client.insert(Client::hello(address)?),
     };
-    let body =
-        format!("Subject: {name}\r\nMessage-ID: <{name}@test>\r\n\r\n{}\r\n", "x".repeat(2_000));
+    let body = format!(
+        "From: erp@contoso.com\r\nSubject: {name}\r\nMessage-ID: <{name}@test>\r\n\r\n{}\r\n",
+        "x".repeat(2_000)
+    );
     let reply = client.mail("erp@contoso.com", "ann@example.org", &body)?;
     if reply.starts_with("250") { Ok(()) } else { Err(std::io::Error::other(reply)) }
 }

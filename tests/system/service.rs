@@ -52,8 +52,9 @@ fn socket_activation_takes_the_socket_that_systemd_opened() {
     };
     assert!(client.reply().unwrap().starts_with("220 "));
     client.say("EHLO client").unwrap();
-    let reply =
-        client.mail("erp@contoso.com", "ann@example.org", "Subject: x\r\n\r\nx\r\n").unwrap();
+    let reply = client
+        .mail("erp@contoso.com", "ann@example.org", "From: erp@contoso.com\r\n\r\nx\r\n")
+        .unwrap();
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(world.messages(1).len(), 1);
     // systemd-socket-activate has become the daemon by exec: its id is the daemon's.

@@ -14,7 +14,7 @@ fn b19_sigterm_lets_mail_that_has_begun_finish_and_exits_0() {
     busy.say("MAIL FROM:<erp@contoso.com>").unwrap();
     busy.say("RCPT TO:<ann@example.org>").unwrap();
     assert!(busy.say("DATA").unwrap().starts_with("354"));
-    busy.write(b"Subject: begun\r\n\r\n").unwrap();
+    busy.write(b"From: erp@contoso.com\r\n\r\n").unwrap();
     daemon.signal("TERM");
     assert!(idle.reply().unwrap().starts_with("421 4.3.2"));
     busy.write(b"ended\r\n.\r\n").unwrap();

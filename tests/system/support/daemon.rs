@@ -194,7 +194,7 @@ impl Drop for Daemon {
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
-    match std::env::var_os("BINARY_UNDER_TEST") {
+    match std::env::var_os("SUBMITD_TEST_BINARY") {
         Some(path) => path.into(),
         None => env!("CARGO_BIN_EXE_submitd").into(),
     }

@@ -29,7 +29,7 @@ pub fn eight_bit(subject: &str) -> Vec<u8> {
 pub fn dots(subject: &str) -> Vec<u8> {
     let mut mail = plain(subject);
     mail.extend_from_slice(
-        b".\r\n..\r\n...\r\n.leading\r\n..leading two\r\n\r\n.\r\n\r\nend .\r\n. \r\n\t.\r\n.\r\n",
+        b".\r\n..\r\n...\r\n.leading\r\n..leading two\r\n\r\n.\r\n\r\nend .\r\n. \r\n\t.\r\n.\r\nlast\r\n",
     );
     mail
 }

@@ -113,6 +113,10 @@ with smtplib.SMTP('127.0.0.1', int(port)) as smtp:
 }
 
 fn swaks(port: u16, login: Login, file: &Path) -> Output {
+    // It puts CRLF before the final dot whether the file ends in one or not.
+    let mail = std::fs::read(file).unwrap();
+    let file = &file.with_extension("swaks");
+    std::fs::write(file, mail.strip_suffix(b"\r\n").unwrap()).unwrap();
     let mut command = Command::new("swaks");
     command.args(["--server", "127.0.0.1", "--port", &port.to_string(), "--helo", "client"]);
     command.args(["--from", "erp@contoso.com", "--to", "ann@example.org", "--silent", "2"]);
