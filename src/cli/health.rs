@@ -1,7 +1,7 @@
 //! `submitd health`: for HEALTHCHECK and monitoring. It needs no shell and no curl beside it.
 
 use super::exit;
-use super::submit::Submission;
+use super::submit::{Submission, reachable};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,15 +42,4 @@ fn answers(addresses: &[SocketAddr], patience: Duration) -> Result<(), String> {
         }
     }
     Err(why)
-}
-
-/// A listener on all addresses is reached over loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
-        }
-        other => other,
-    }
 }

@@ -7,6 +7,7 @@ mod account;
 mod check;
 mod environment;
 mod file;
+mod glance;
 mod network;
 mod preset;
 mod problem;
@@ -17,6 +18,7 @@ mod surroundings;
 mod tree;
 mod value;
 
+pub use glance::Glance;
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use show::{Settings, keys};
 

@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod header;
 pub mod id;
 pub mod received;
+pub mod recipients;
 
 pub use address::Address;
 pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};
