@@ -145,13 +145,13 @@ fn php_learns_that_a_mail_was_not_taken() {
     let place = Place::new();
     let script = "exit(mail('ann@example.org', 'x', 'y') ? 0 : 1);";
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // PHP takes 75 for success: its own idea is that sendmail has queued the mail.
-    for (option, code) in [("", 0), (" -O TempFail=69", 1)] {
+    // Some versions take 75 for success, believing that sendmail has queued the mail.
+    for (option, codes) in [("", &[0, 1][..]), (" -O TempFail=69", &[1])] {
         let path = format!("{} -t -i{option}", place.program("sendmail").display());
         let mut php = place.command_at("php", gone);
         php.args(["-d", &format!("sendmail_path={path}"), "-r", script]);
         let (found, text) = feed(&mut php, b"");
-        assert_eq!(found, Some(code), "{option:?}: {text}");
+        assert!(codes.contains(&found.unwrap()), "{option:?}: {found:?}: {text}");
         assert!(text.contains("mail was not taken"), "{text}");
     }
 }
@@ -187,7 +187,7 @@ class Piped(smtplib.SMTP):
     def _get_socket(self, host, port, timeout):
         return ours
 with Piped('localhost', 25, 'client', 60) as smtp:
-    smtp.sendmail('erp@contoso.com', ['ann@example.org'], 'Subject: x\\n\\n' + 'Hello.\\n' * 100000)
+    smtp.sendmail('erp@contoso.com', ['ann@example.org'], 'From: erp@contoso.com\\n\\n' + 'Hello.\\n' * 100000)
 ours.close()
 sys.exit(child.wait())
 ";
