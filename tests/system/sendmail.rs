@@ -163,7 +163,8 @@ fn s_nail_sends_through_it() {
     nail.args([
         "-:/",
         "-Sv15-compat",
-        &format!("-Smta=file://{}", place.program("sendmail").display()),
+        // It gives the name `sendmail` by itself.
+        &format!("-Smta=file://{}", binary().display()),
     ]);
     nail.args(["-Ssendwait", "-r", "erp@contoso.com", "-s", "from s-nail"]);
     nail.args(["ann@example.org", "bob@example.org"]);
