@@ -1,8 +1,9 @@
 //! `submitd health`: for HEALTHCHECK and monitoring. It needs no shell and no curl beside it.
 
+use super::door::Door;
 use super::exit;
-use super::submit::{Submission, reachable};
-use std::net::SocketAddr;
+use super::submit::Submission;
+use crate::config::Listener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
     };
     let patience = Duration::from_secs(args.timeout);
     for listener in &config.listeners {
-        if let Err(why) = answers(&listener.addresses, patience) {
+        if let Err(why) = answers(listener, patience) {
             return exit::fail(exit::UNAVAILABLE, why);
         }
     }
@@ -32,10 +33,10 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
 }
 
 /// One of the addresses is enough: a machine without IPv6 has only the other.
-fn answers(addresses: &[SocketAddr], patience: Duration) -> Result<(), String> {
+fn answers(listener: &Listener, patience: Duration) -> Result<(), String> {
     let mut why = String::from("a listener without address");
-    for address in addresses {
-        let opened = Submission::open(reachable(*address), patience);
+    for door in Door::all(listener) {
+        let opened = Submission::open(door, patience);
         match opened.and_then(Submission::close) {
             Ok(()) => return Ok(()),
             Err(error) => why = error.to_string(),

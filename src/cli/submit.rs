@@ -1,17 +1,18 @@
 //! Submits mail to the local daemon, as any old program would: plain SMTP, one command at a time.
 //!
 //! Used by `send`, `sendmail`, `demo` and `health`. It is a client of our front door, never of an
-//! upstream: it has no TLS and no token.
+//! upstream: it has no token, and its TLS (`door`) trusts anybody.
 
+use super::door::{Door, Stream};
+use crate::config::ListenAddress;
 use crate::smtp::data::Stuffer;
 use crate::smtp::extension::Extension;
 use bytes::BytesMut;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long the daemon may take for one answer. Durable storing is part of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Octets of a reply line at most; ours has 512 (RFC 5321 §4.5.3.1.5).
 const LONGEST_LINE: u64 = 4 * 1024;
 /// Octets of a message sent at once.
@@ -24,7 +25,7 @@ pub enum SubmitError {
     #[error("{address}: {error}; is `submitd run` up?")]
     Unreachable {
         /// Where we tried.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         error: io::Error,
     },
@@ -47,30 +48,26 @@ pub enum SubmitError {
 /// A connection to the daemon.
 #[derive(Debug)]
 pub struct Submission {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
     /// The keywords of the EHLO reply, in upper case.
     offers: Vec<String>,
 }
 
 impl Submission {
-    /// Connects, reads the greeting and says EHLO.
+    /// Connects, reads the greeting and says EHLO. `patience`: for connecting and for each answer.
     ///
     /// # Errors
     /// [`SubmitError`].
-    pub fn open(address: SocketAddr, patience: Duration) -> Result<Self, SubmitError> {
-        let stream = TcpStream::connect_timeout(&address, patience)
-            .map_err(|error| SubmitError::Unreachable { address, error })?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
+    pub fn open(door: impl Into<Door>, patience: Duration) -> Result<Self, SubmitError> {
+        let door = door.into();
+        let stream = door
+            .connect(patience)
+            .map_err(|error| SubmitError::Unreachable { address: door.address, error })?;
         let mut submission = Self { reader: BufReader::new(stream), offers: Vec::new() };
         submission.expect("connecting", 220)?;
         let hello = submission.say("EHLO localhost", 250)?;
         let keyword = |line: &str| line.split(' ').next().map(str::to_ascii_uppercase);
         submission.offers = hello.lines().skip(1).filter_map(keyword).collect();
-        // A disk under load may hold up the daemon, and with it what it reads.
-        submission.reader.get_ref().set_read_timeout(Some(PATIENCE))?;
-        submission.reader.get_ref().set_write_timeout(Some(PATIENCE))?;
         Ok(submission)
     }
 
@@ -184,16 +181,5 @@ impl Submission {
             return Ok(text);
         }
         Err(SubmitError::Refused { command: command.to_owned(), reply })
-    }
-}
-
-/// A listener on all addresses is reached over loopback.
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
-        }
-        other => other,
     }
 }

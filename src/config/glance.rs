@@ -7,7 +7,7 @@
 use super::check;
 use super::section::Walk;
 use super::surroundings::{self, Machine, Unread};
-use super::{Listener, USUAL_FILE, environment, file};
+use super::{Identity, Listener, USUAL_FILE, environment, file};
 use crate::secret::Secret;
 use std::path::{Path, PathBuf};
 
@@ -40,12 +40,14 @@ impl Glance {
         environment::overlay(&mut table, &variables, &mut walk.problems.borrow_mut());
         let machine = Machine::new(&path.display().to_string(), &variables);
         let config = machine.look(|around| {
+            let unread = |certificate: &Path, key: &Path| {
+                Ok(Identity::new((certificate, key), &around.base, None, 0))
+            };
             let blind = check::Surroundings {
-                base: around.base.clone(),
-                hostname: around.hostname.clone(),
-                state_dir: around.state_dir.clone(),
                 read_secret: &|_| Ok(Secret::new(String::new())),
                 readable: &|_| Ok(()),
+                identity: &unread,
+                ..around.clone()
             };
             check::check(&table, &blind, &walk)
         });

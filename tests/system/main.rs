@@ -8,6 +8,10 @@ mod support;
 mod cli;
 /// A mail of each program arrives as it was sent.
 mod deliver;
+/// Unix sockets, systemd's sockets, balancers, and how many come through.
+mod doors;
+/// A thousand clients that only sit there cost little.
+mod idle;
 /// What got a 250 survives kill -9.
 mod restart;
 /// Programs that call sendmail, mailq and newaliases find them.
@@ -16,5 +20,7 @@ mod sendmail;
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
+/// Clients inside TLS, and certificates that change while we run.
+mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;

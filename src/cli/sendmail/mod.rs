@@ -10,29 +10,26 @@ mod handing;
 mod listing;
 mod message;
 mod options;
+mod people;
+mod way;
 
+use super::door::Door;
 use super::exit;
-use super::submit::{Submission, SubmitError, reachable};
-use crate::config::{Auth, Glance};
-use crate::mail::recipients::{self, ListError};
-use crate::mail::{Address, header};
+use super::submit::{PATIENCE, Submission, SubmitError};
+use crate::config::Glance;
+use crate::mail::Address;
 use crate::observe::redact::one_line;
 use caller::Caller;
 use handing::{Outcome, Wishes};
 use listing::ListingError;
 use message::{Message, ReadError};
 use options::{Mode, Options};
+use people::{add_new, named, sender, written};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-/// Where the daemon is, `host:port`: instead of what the configuration says.
-const ADDRESS: &str = "SUBMITD_SENDMAIL_ADDRESS";
-/// How long connecting to one address may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Characters of a peer's answer that are shown.
 const LONGEST_ANSWER: usize = 500;
 
@@ -55,7 +52,7 @@ Hands the message to the running submitd.
   -O TempFail=N   exit with N instead of 75 where the mail was not taken for now
 
 Other options of sendmail are taken and mean nothing here. Where the daemon listens is read from the
-configuration where this user may, else from SUBMITD_SENDMAIL_ADDRESS, else it is localhost:2525.
+configuration, where this user may, else it is localhost:2525; SUBMITD_SENDMAIL_ADDRESS comes first.
 ";
 
 /// By what name the program was called.
@@ -136,7 +133,7 @@ pub fn run(called: Called, file: Option<&Path>, words: impl Iterator<Item = OsSt
             Ok(())
         }
         Mode::List => list(&glance(file)),
-        Mode::Smtp => speak(&addresses(&glance(file))),
+        Mode::Smtp => way::doors(&glance(file)).and_then(|doors| way::speak(&doors)),
         Mode::Submit => submit(&options, &glance(file)),
     };
     match (done, options.temporary) {
@@ -162,79 +159,12 @@ fn glance(file: Option<&Path>) -> Glance {
     Glance::take(file, variables)
 }
 
-/// Where the daemon may be, in the order to try.
-fn addresses(glance: &Glance) -> Result<Vec<SocketAddr>, Failure> {
-    if let Ok(text) = std::env::var(ADDRESS)
-        && !text.is_empty()
-    {
-        let found = text.to_socket_addrs().map_err(|error| {
-            Failure::new(exit::CONFIG, format!("{ADDRESS} is {text:?}: {error}; write host:port"))
-        })?;
-        return Ok(found.collect());
-    }
-    // One that needs a login is of no use, yet better than none: its answer says what is wrong.
-    let mut listeners: Vec<_> = glance.listeners.iter().collect();
-    listeners.sort_by_key(|listener| listener.auth == Auth::Required);
-    let all = listeners.iter().flat_map(|listener| listener.addresses.iter());
-    let ports = all.filter(|address| address.port() != 0).map(|address| reachable(*address));
-    Ok(ports.collect())
-}
-
 fn list(glance: &Glance) -> Result<(), Failure> {
     match listing::list(&glance.state_dir, &mut io::BufWriter::new(io::stdout().lock())) {
         // `mailq | head`
         Err(ListingError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         listed => Ok(listed?),
     }
-}
-
-/// `-bs`: the caller speaks to the daemon itself.
-fn speak(addresses: &Result<Vec<SocketAddr>, Failure>) -> Result<(), Failure> {
-    let addresses = match addresses {
-        Ok(addresses) => addresses,
-        Err(failure) => return Err(Failure::new(failure.code, &failure.why)),
-    };
-    let connect = |address| TcpStream::connect_timeout(address, PATIENCE).ok();
-    let Some(mut answers) = addresses.iter().find_map(connect) else {
-        // The caller speaks SMTP and may not look at exit codes.
-        println!("421 4.3.2 submitd does not answer, try again later");
-        return Err(away(addresses));
-    };
-    let broken = |error: io::Error| Failure::new(exit::TEMPORARY, format!("connection: {error}"));
-    let mut commands = answers.try_clone().map_err(broken)?;
-    // It ends with the process at the latest: a read of standard input cannot be called off.
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut commands);
-        let _ = commands.shutdown(Shutdown::Write);
-    });
-    let mut out = Unbuffered(io::stdout().lock());
-    io::copy(&mut answers, &mut out).map(drop).map_err(broken)
-}
-
-/// Standard output without waiting for the end of a line.
-struct Unbuffered<W>(W);
-
-impl<W: Write> Write for Unbuffered<W> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write_all(octets)?;
-        self.0.flush()?;
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-fn away(addresses: &[SocketAddr]) -> Failure {
-    let places: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    Failure::new(
-        exit::TEMPORARY,
-        format!(
-            "mail was not taken, the daemon does not answer at {}; try again",
-            places.join(" or ")
-        ),
-    )
 }
 
 /// Reads the message and hands it in.
@@ -269,77 +199,20 @@ fn submit(options: &Options, glance: &Glance) -> Result<(), Failure> {
         envid: options.envid.as_deref(),
         eight_bit: options.eight_bit,
     };
-    send(&addresses(glance)?, &wishes, &to, &mut message, options.verbose)
+    send(way::doors(glance)?, &wishes, &to, &mut message, options.verbose)
 }
 
-/// The sender of the envelope; none is the null sender.
-fn sender(options: &Options, hostname: &str, own: &Address) -> Result<Option<Address>, Failure> {
-    let text = match options.sender.as_deref().map(str::trim) {
-        None => return Ok(Some(own.clone())),
-        Some("" | "<>") => return Ok(None),
-        Some(text) => text,
-    };
-    let wrong = |why: &dyn std::fmt::Display| Failure::new(exit::USAGE, format!("-f: {why}"));
-    let mut found = recipients::list(text.as_bytes()).map_err(|error| wrong(&error))?;
-    match (found.pop(), found.is_empty()) {
-        (Some(address), true) if address.domain().is_none() => {
-            let qualified = Address::parse(&format!("{address}@{hostname}"));
-            qualified.map(Some).map_err(|error| wrong(&error))
-        }
-        (Some(address), true) => Ok(Some(address)),
-        _ => Err(wrong(&"one address is wanted")),
-    }
-}
-
-/// The recipients of the command line; each word may be a list.
-fn named(words: &[String]) -> Result<Vec<Address>, Failure> {
-    let mut to = Vec::new();
-    for word in words {
-        let wrong = |error: ListError| Failure::new(exit::USAGE, error);
-        let found = recipients::list(word.as_bytes()).map_err(wrong)?;
-        // Nobody's address, but somebody's option that got among the recipients.
-        if let Some(option) = found.iter().find(|address| address.as_str().starts_with('-')) {
-            return Err(Failure::new(exit::USAGE, format!("{option} is no recipient")));
-        }
-        add_new(&mut to, found);
-    }
-    Ok(to)
-}
-
-fn add_new(to: &mut Vec<Address>, found: Vec<Address>) {
-    for address in found {
-        if !to.contains(&address) {
-            to.push(address);
-        }
-    }
-}
-
-/// The recipients that stand in the header. A mail that is sent again has its own fields for it
-/// (RFC 5322 §3.6.6); who got it the first time does not get it twice.
-fn written(fields: &[u8]) -> Result<Vec<Address>, Failure> {
-    const AGAIN: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
-    const FIRST: [&str; 3] = ["To", "Cc", "Bcc"];
-    let is_again = header::fields(fields).any(|field| AGAIN.iter().any(|name| field.is(name)));
-    let names = if is_again { AGAIN } else { FIRST };
-    let mut to = Vec::new();
-    for field in header::fields(fields).filter(|field| names.iter().any(|name| field.is(name))) {
-        let wrong = |error| Failure::new(exit::DATA, format!("{}: {error}", field.name));
-        add_new(&mut to, recipients::list(field.value()).map_err(wrong)?);
-    }
-    Ok(to)
-}
-
-/// Connects to the first address that answers and hands the message in.
+/// Goes to the first door that is open and hands the message in.
 fn send(
-    addresses: &[SocketAddr],
+    doors: Vec<Door>,
     wishes: &Wishes<'_>,
     to: &[Address],
     message: &mut Message,
     verbose: bool,
 ) -> Result<(), Failure> {
     let mut failed = None;
-    for address in addresses {
-        let mut submission = match Submission::open(*address, PATIENCE) {
+    for door in &doors {
+        let mut submission = match Submission::open(door.clone(), PATIENCE) {
             Ok(submission) => submission,
             Err(SubmitError::Unreachable { .. } | SubmitError::Broken(_)) => continue,
             Err(error) => {
@@ -356,7 +229,7 @@ fn send(
         return report(outcome, done, verbose);
     }
     // Somebody was there and said no.
-    Err(failed.map_or_else(|| away(addresses), |error| refusal(&error)))
+    Err(failed.map_or_else(|| way::away(&doors), |error| refusal(&error)))
 }
 
 /// Tells what became of it; the code is that of the worst.
