@@ -312,6 +312,33 @@ fn the_configuration_names_the_daemon_s_address() {
 }
 
 #[test]
+fn it_goes_over_a_unix_socket_too() {
+    let world = World::new();
+    let socket = format!("unix:{}", world.path().join("smtp.sock").display());
+    let daemon =
+        world.start(&world.config(&format!("[[listener]]\naddress = \"{socket}\"\n"))).run();
+    for (number, words) in [&["sendmail", "-ti", "-f", "erp@contoso.com"][..], &["sendmail", "-bs"]]
+        .into_iter()
+        .enumerate()
+    {
+        let dialogue = "EHLO x\r\nMAIL FROM:<erp@contoso.com>\r\nRCPT TO:<ann@example.org>\r\n\
+                        DATA\r\nFrom: erp@contoso.com\r\n\r\nx\r\n.\r\nQUIT\r\n";
+        let input = if number == 0 { MAIL } else { dialogue.as_bytes() };
+        let mut command = Command::new(binary());
+        command
+            .args(words)
+            .env("SUBMITD_SENDMAIL_ADDRESS", &socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (code, text) = feed(&mut command, input);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(world.messages(number + 1).len(), number + 1);
+    }
+    drop(daemon);
+}
+
+#[test]
 fn mailq_lists_what_waits() {
     let place = Place::new();
     let mailq = place.program("mailq").display().to_string();
