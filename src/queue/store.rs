@@ -118,6 +118,8 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let piece = Piece { work, reply: Some(reply) };
         self.work.send(Message::Piece(piece)).map_err(|_| closed())?;
+        #[cfg(test)]
+        let _still = still_clock();
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -135,6 +137,15 @@ impl Store {
             tracing::error!("the queue's writer ended by a panic");
         }
     }
+}
+
+/// Tokio's paused clock runs ahead while a task waits for a thread it does not know, such as the writer:
+/// hours pass in a blink. It stands still while a blocking task of its own waits, until the value is dropped.
+#[cfg(test)]
+fn still_clock() -> impl Sized {
+    let (held, until_dropped) = channel::<()>();
+    tokio::task::spawn_blocking(move || until_dropped.recv());
+    held
 }
 
 impl Drop for Store {
