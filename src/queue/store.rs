@@ -15,17 +15,18 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What the writer and the rest see.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub room: Room,
+    pub room: Arc<Room>,
     pub recent: Recent,
     pub bells: Bells,
     pub spool: Arc<Spool>,
     pub commits: AtomicU64,
+    /// How long settled mail is listed, in seconds.
+    pub history: AtomicU64,
 }
 
 /// The way to the writer.
@@ -65,15 +66,11 @@ impl Notes {
 
 impl Store {
     /// Starts the writer.
-    pub(super) fn start(
-        opened: Opened,
-        shared: Arc<Shared>,
-        history: Duration,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(opened: Opened, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (work, pieces) = channel();
         let ledger = Ledger { conn: opened.conn, next_key: opened.next_key, used: opened.used };
         shared.room.set_used(opened.used);
-        let scribe = Scribe::new(ledger, shared.clone(), history);
+        let scribe = Scribe::new(ledger, shared.clone());
         let lock = opened.lock;
         let run = move || scribe.run(&pieces, lock);
         let thread = std::thread::Builder::new().name("queue-writer".into()).spawn(run)?;
