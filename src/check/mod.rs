@@ -6,8 +6,9 @@
 use crate::config::Account;
 use crate::diagnosis::{Place, exchange, fill};
 use crate::oauth::{TokenSource, request};
+use crate::tls;
 use crate::upstream::smtp::{Login, probe};
-use crate::upstream::{Credential, Failure, Fault, Stage, tls};
+use crate::upstream::{Credential, Failure, Fault, Stage};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;

@@ -35,7 +35,7 @@ struct Resting {
 
 impl Pool {
     /// No connection yet. `hostname` is our name in EHLO; `tls` verifies the upstream
-    /// ([`crate::upstream::tls::client_config`]).
+    /// ([`crate::tls::client_config`]).
     pub fn new(settings: Upstream, hostname: String, tls: Arc<ClientConfig>) -> Self {
         Self { route: Arc::new(Route { settings, hostname, tls }), shelf: Arc::default() }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{Limit, UpstreamTls};
 use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
 use crate::secret::Secret;
-use crate::upstream::tls::client_config;
+use crate::tls::client_config;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::io::Write;
