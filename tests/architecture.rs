@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["config", "mail", "observe", "secret", "smtp", "tls"]),
     ("delivery", &["config", "diagnosis", "mail", "oauth", "observe", "queue", "smtp", "upstream"]),
     ("session", &["accounts", "config", "mail", "observe", "queue", "smtp"]),
-    ("check", &["config", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
+    ("check", &["config", "delivery", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
     ("listener", &["config", "observe", "session"]),
     ("sandbox", &["mail", "secret", "smtp"]),
     (
