@@ -5,4 +5,5 @@ pub mod daemon;
 pub mod mails;
 pub mod programs;
 pub mod trap;
+pub mod talk;
 pub mod world;
