@@ -172,7 +172,12 @@ async fn header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<IpAddr>, 
                 Progress::More(count) => {
                     let begin = octets.len();
                     octets.resize(begin + count, 0);
-                    stream.read_exact(&mut octets[begin..]).await?;
+                    // Not `read_exact`: what is shorter than a header must not have to wait for more.
+                    let read = stream.read(&mut octets[begin..]).await?;
+                    octets.truncate(begin + read);
+                    if read == 0 {
+                        return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into());
+                    }
                 }
             }
         }

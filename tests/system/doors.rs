@@ -32,8 +32,13 @@ fn a_unix_socket_is_made_replaced_after_a_crash_and_taken_away() {
     let second = crate::support::daemon::Start::new(&other, &config_of_other);
     let output = second.command().0.output().unwrap();
     assert_eq!(output.status.code(), Some(75));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("is taken"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the socket is taken"));
     client.mail("the first goes on");
+    // A reload changes the mode.
+    std::fs::write(world.path().join("submitd.toml"), config.replace("0622", "0600")).unwrap();
+    daemon.signal("HUP");
+    daemon.log.wait_for("configuration reloaded");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // What a crash leaves behind is replaced; a clean stop leaves nothing.
     daemon.signal("KILL");
     daemon.wait();
