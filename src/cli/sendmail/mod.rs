@@ -129,7 +129,7 @@ pub fn run(called: Called, file: Option<&Path>, words: impl Iterator<Item = OsSt
     let done = match options.mode {
         Mode::Nothing => Ok(()),
         Mode::Help => {
-            print!("{HELP}");
+            say(HELP.trim_end());
             Ok(())
         }
         Mode::List => list(&glance(file)),
@@ -149,6 +149,11 @@ fn tell(failure: &Failure) -> ExitCode {
     // Where standard error is closed the exit code has to do.
     let _ = writeln!(io::stderr(), "sendmail: {}", failure.why);
     ExitCode::from(failure.code)
+}
+
+/// Where standard output is closed nothing is lost: the exit code must not say that a mail was not taken.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 fn glance(file: Option<&Path>) -> Glance {
@@ -236,7 +241,7 @@ fn send(
 fn report(outcome: Outcome, done: Result<(), SubmitError>, verbose: bool) -> Result<(), Failure> {
     if verbose {
         for answer in &outcome.taken {
-            println!("{}", one_line(answer, LONGEST_ANSWER));
+            say(&one_line(answer, LONGEST_ANSWER));
         }
     }
     let others = if outcome.taken.is_empty() { "" } else { " (it was taken for others)" };

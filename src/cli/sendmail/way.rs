@@ -41,7 +41,7 @@ pub(super) fn away(doors: &[Door]) -> Failure {
 pub(super) fn speak(doors: &[Door]) -> Result<(), Failure> {
     let Some(mut answers) = doors.iter().find_map(|door| door.socket(PATIENCE).ok()) else {
         // The caller speaks SMTP and may not look at exit codes.
-        println!("421 4.3.2 submitd does not answer, try again later");
+        super::say("421 4.3.2 submitd does not answer, try again later\r");
         return Err(away(doors));
     };
     let broken = |error: io::Error| Failure::new(exit::TEMPORARY, format!("connection: {error}"));
