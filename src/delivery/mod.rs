@@ -17,6 +17,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod trouble;
+mod turn;
 pub mod verdict;
 pub mod words;
 

@@ -1,0 +1,36 @@
+//! Whose mail goes next where several accounts share a mailbox. Pure.
+
+use std::collections::VecDeque;
+
+/// One of each account in turn, beginning behind the one that was last served.
+pub(super) fn in_turn<T>(mut found: Vec<VecDeque<T>>, turn: usize) -> Vec<(usize, T)> {
+    let seats = found.len();
+    let mut order = Vec::with_capacity(found.iter().map(VecDeque::len).sum());
+    let mut left = true;
+    while left {
+        left = false;
+        for step in 0..seats {
+            let seat = (turn + step) % seats;
+            if let Some(entry) = found.get_mut(seat).and_then(VecDeque::pop_front) {
+                order.push((seat, entry));
+                left = true;
+            }
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_in_turn_beginning_behind_the_last() {
+        let found =
+            || vec![VecDeque::from(["a1", "a2", "a3"]), VecDeque::new(), VecDeque::from(["c1"])];
+        assert_eq!(in_turn(found(), 0), [(0, "a1"), (2, "c1"), (0, "a2"), (0, "a3")]);
+        assert_eq!(in_turn(found(), 1), [(2, "c1"), (0, "a1"), (0, "a2"), (0, "a3")]);
+        assert_eq!(in_turn(found(), 5), [(2, "c1"), (0, "a1"), (0, "a2"), (0, "a3")]);
+        assert_eq!(in_turn(Vec::<VecDeque<u8>>::new(), 3), []);
+    }
+}
