@@ -6,8 +6,16 @@ mod support;
 
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
+/// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
+mod crash;
 /// A mail of each program arrives as it was sent.
 mod deliver;
+/// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
+mod faults;
+/// Unix sockets, systemd's sockets, balancers, and how many come through.
+mod doors;
+/// A thousand clients that only sit there cost little.
+mod idle;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
@@ -16,5 +24,7 @@ mod secrets;
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
+/// Clients inside TLS, and certificates that change while we run.
+mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;

@@ -5,4 +5,6 @@ pub mod daemon;
 pub mod mails;
 pub mod programs;
 pub mod witness;
+pub mod trap;
+pub mod talk;
 pub mod world;
