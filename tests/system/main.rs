@@ -18,6 +18,8 @@ mod faults;
 mod idle;
 /// What got a 250 survives kill -9.
 mod restart;
+/// No secret is ever shown, whatever goes right or wrong.
+mod secrets;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.

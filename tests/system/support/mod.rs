@@ -4,6 +4,8 @@ pub mod client;
 pub mod daemon;
 pub mod mails;
 pub mod programs;
+
 pub mod talk;
 pub mod trap;
+pub mod witness;
 pub mod world;
