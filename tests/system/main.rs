@@ -10,10 +10,10 @@ mod cli;
 mod crash;
 /// A mail of each program arrives as it was sent.
 mod deliver;
-/// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
-mod faults;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
+/// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
+mod faults;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// What got a 250 survives kill -9.
