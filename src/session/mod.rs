@@ -97,7 +97,7 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
         max_errors: listener.max_errors,
         max_reply_line: LONGEST_LINE,
         reject_bare_newline: listener.bare_newline == BareNewline::Reject,
-        phrases: &Phrases::OURS,
+        phrases: Phrases::OURS,
     }
 }
 

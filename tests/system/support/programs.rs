@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 pub enum Login {
     None,
     Plain,
+    /// The mechanism of this name.
+    #[allow(clippy::enum_variant_names, reason = "the mechanism is called so")]
     Login,
 }
 
