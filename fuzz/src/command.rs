@@ -37,6 +37,9 @@ const DIFFERENCES: &[Difference] = &[
     ("it wants angle brackets and a dot in each domain, we take what old programs write", |line| {
         is_path(line) && !has_plain_path(line)
     }),
+    ("it has rules of its own for the values of AUTH, ENVID and ORCPT, we pass them on", |line| {
+        [" AUTH=", " ENVID=", " ORCPT="].iter().any(|keyword| line.contains(keyword))
+    }),
     ("it takes an argument of DATA, RSET, QUIT and STARTTLS", |line| {
         ["DATA ", "RSET ", "QUIT ", "STARTTLS "].iter().any(|verb| line.starts_with(verb))
     }),
