@@ -9,6 +9,7 @@ use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
 use super::standing::tell;
 use super::trouble::{Change, Trouble, learn};
+use super::turn::in_turn;
 use super::verdict::Pause;
 use super::{Settings, Shared, random, turn};
 use crate::config::Limit;
@@ -258,7 +259,9 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let name = &seat.member.account.name;
             let skip = self.shared.in_hand(name);
             let wall = (self.settings.clock)();
-            let entries = self.shared.queue.due(name, wall, most, &skip).await?;
+            let beyond = wall.checked_add(self.settings.furthest());
+            let queue = &self.shared.queue;
+            let entries = queue.due_or_beyond(name, wall, beyond, most, &skip).await?;
             if entries.len() < most {
                 let mut besides = skip;
                 besides.extend(entries.iter().map(|entry| entry.id));

@@ -72,6 +72,11 @@ impl Settings {
             clock: Arc::new(SystemTime::now),
         }
     }
+
+    /// Nothing is set to be tried later than so long from now; what is was set by a clock that was wrong.
+    fn furthest(&self) -> Duration {
+        self.schedule.longest().max(self.uncertain_pause).saturating_add(UNCERTAIN_PAUSE * 2)
+    }
 }
 
 /// Delivery at work. Dropped, it stops at once; [`Delivery::drain`] stops it gently.
