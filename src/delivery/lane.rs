@@ -9,7 +9,6 @@ use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
 use super::standing::tell;
 use super::trouble::{Change, Trouble, learn};
-use super::turn::in_turn;
 use super::verdict::Pause;
 use super::{Settings, Shared, random, turn};
 use crate::config::Limit;
