@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 /// Takes mail from programs that cannot do OAuth2 and relays it to Microsoft 365.
 #[derive(Debug, Parser)]
-#[command(name = "submitd", version, max_term_width = 100)]
+#[command(name = "submitd", version, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Command {
     /// Configuration file [default: /etc/submitd/submitd.toml, else the environment alone].
     #[arg(long, global = true, value_name = "FILE", env = "SUBMITD_CONFIG")]
@@ -30,13 +30,22 @@ struct Command {
     verb: Verb,
 }
 
+const FIRST_STEPS: &str = "\
+First steps:
+  submitd demo                     see it work: no tenant, no configuration
+  submitd check                    what is still missing, and what to do about it
+  submitd run                      the daemon, in the foreground
+  submitd send you@example.org     a test mail through it
+
+Configuration: submitd.toml(5), docs/configuration.md. When something fails: docs/troubleshooting.md.";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon.
+    /// Run the daemon in the foreground; its log goes to standard error.
     Run(run::Args),
-    /// Check configuration, DNS, TLS, token and login, step by step.
+    /// Check configuration, DNS, TCP, TLS, token and login, step by step, without sending a mail.
     Check(check::Args),
-    /// Send a test mail through the running daemon.
+    /// Send a test mail through the running daemon and print its queue id.
     Send(send::Args),
     /// Take a message from standard input as sendmail(8) does: `submitd sendmail --help`.
     #[command(disable_help_flag = true)]
@@ -45,14 +54,14 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<OsString>,
     },
-    /// Exit 0 where the daemon answers on every listener.
+    /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
-    /// Look at the configuration.
+    /// Show the configuration in force.
     #[command(subcommand)]
     Config(config::Verb),
     /// Run a small Exchange Online and Entra ID on loopback, to test programs without a tenant.
     Sandbox(sandbox::Args),
-    /// Sandbox and daemon together: one mail is sent through and shown.
+    /// Show it working: sandbox and daemon together, and one mail on its way through both.
     Demo(demo::Args),
 }
 

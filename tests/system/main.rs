@@ -20,6 +20,8 @@ mod idle;
 mod restart;
 /// Programs that call sendmail, mailq and newaliases find them.
 mod sendmail;
+/// No secret is ever shown, whatever goes right or wrong.
+mod secrets;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.

@@ -6,4 +6,5 @@ pub mod mails;
 pub mod programs;
 pub mod talk;
 pub mod trap;
+pub mod witness;
 pub mod world;
