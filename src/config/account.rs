@@ -10,6 +10,7 @@ use super::section::{HIDDEN, Section};
 use super::value::{self, Wrong, words};
 use super::{Account, Grant, Limit, OAuth, OnUncertain, Password, Upstream, UpstreamTls, User};
 use crate::mail::Address;
+use crate::mail::rewrite::When;
 use crate::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,17 +39,16 @@ words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
     "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
 });
 
-const ACCOUNT_LATER: [(&str, &str); 7] = [
+words!(When {
+    "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
+} later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
+
+const ACCOUNT_LATER: [(&str, &str); 4] = [
     ("transport", "leave it out: mail goes by SMTP"),
-    ("networks", "leave it out; a listener's clients say who may connect"),
-    ("senders", "leave it out; the mailbox's own permissions decide"),
-    ("rewrite_from", "leave it out: From is not rewritten"),
     ("client_secret_expires", "leave it out and watch the date in the portal"),
     ("certificate", "use client_secret_file"),
     ("token_command", "use client_secret_file or refresh_token_file"),
 ];
-const USER_LATER: [(&str, &str); 1] =
-    [("senders", "leave it out; who may send as whom is not checked yet")];
 const UPSTREAM_LATER: [(&str, &str); 1] =
     [("recipients_per_day", "leave it out; the provider's own quota holds")];
 
@@ -71,6 +71,9 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
     let tenant = tenant(&section, preset, grant_word);
     let grant = grant(&section, around, preset, grant_word);
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
+    let networks = section.optional("networks").unwrap_or_default();
+    let senders = section.optional("senders").unwrap_or_default();
+    let rewrite_from = section.or("rewrite_from", When::Off);
     let is_microsoft = preset == Preset::Office365;
     if !is_microsoft && section.is_given("cloud") {
         section.doubt("cloud", "means nothing with preset = \"generic\"", "leave it out");
@@ -86,6 +89,9 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         upstream: upstream?,
         oauth: oauth?,
         on_uncertain,
+        networks,
+        senders,
+        rewrite_from,
     })
 }
 
@@ -336,12 +342,29 @@ fn oauth(
 /// The `account` a listener or a user names: one of `names`.
 pub(super) fn reference(section: &Section<'_>, names: &[String]) -> Option<String> {
     let account = section.optional::<String>("account")?;
-    if !names.is_empty() && !names.contains(&account) {
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let remedy = value::unknown_word(&account, &known).remedy;
-        section.wrong("account", format!("there is no account {account:?}"), remedy);
-    }
+    check_reference(section, "account", &account, names);
     Some(account)
+}
+
+fn check_reference(section: &Section<'_>, key: &str, account: &String, names: &[String]) {
+    if !names.is_empty() && !names.contains(account) {
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let remedy = value::unknown_word(account, &known).remedy;
+        section.wrong(key, format!("there is no account {account:?}"), remedy);
+    }
+}
+
+/// `account` or `accounts` of a user.
+fn references(section: &Section<'_>, names: &[String]) -> Vec<String> {
+    let one = reference(section, names);
+    let several = section.optional::<Vec<String>>("accounts").unwrap_or_default();
+    for account in &several {
+        check_reference(section, "accounts", account, names);
+    }
+    if section.is_given("account") && section.is_given("accounts") {
+        section.wrong("accounts", "stands beside account", "keep one of the two");
+    }
+    one.into_iter().chain(several).collect()
 }
 
 /// One `[[user]]`.
@@ -360,7 +383,7 @@ pub(super) fn user(
             section.wrong(
                 "password_hash",
                 "is not an argon2 hash",
-                "write one of the form $argon2id$…",
+                "make one with `submitd user hash`; it begins with $argon2id$",
             );
             None
         }
@@ -370,8 +393,9 @@ pub(super) fn user(
         }
     });
     section.note("password_hash", hash.as_ref().map(|_| HIDDEN.to_owned()), None);
-    let account = reference(&section, accounts);
-    section.later(&USER_LATER);
+    let accounts = references(&section, accounts);
+    let senders = section.optional("senders").unwrap_or_default();
+    let recipients = section.optional("recipients").unwrap_or_default();
     let plain = section.is_given("password") || section.is_given("password_file");
     match (plain, section.is_given("password_hash")) {
         (true, true) => {
@@ -386,7 +410,7 @@ pub(super) fn user(
         }
         _ => {}
     }
-    section.finish(&[&USER_LATER]);
+    section.finish(&[]);
     let password = clear.map(Password::Clear).or(hash.map(Password::Hash));
-    Some(User { name: name?, password: password?, account })
+    Some(User { name: name?, password: password?, accounts, senders, recipients })
 }

@@ -4,6 +4,7 @@
 //! touches no file: what it needs from the machine is handed in as [`Surroundings`].
 
 use super::account::{self, YEAR};
+use super::local;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
 use super::value::{Size, Wrong, words};
@@ -23,6 +24,9 @@ pub(super) type ReadSecret<'a> = &'a dyn Fn(&Path) -> Result<Secret, Wrong>;
 /// Whether a file can be read; else why not.
 pub(super) type Readable<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
 
+/// How a file that is no secret is read; else why not.
+pub(super) type ReadText<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
 /// What the machine says.
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
@@ -35,11 +39,13 @@ pub(super) struct Surroundings<'a> {
     pub read_secret: ReadSecret<'a>,
     /// Whether a file can be read.
     pub readable: Readable<'a>,
+    /// The text of a file that is no secret; else why it cannot be had.
+    pub read_text: ReadText<'a>,
 }
 
-words!(Auth { "none" => None, "optional" => Optional, "required" => Required } later {
-    "accept_any" => "use \"optional\" or \"none\"",
-});
+words!(Auth {
+    "none" => None, "optional" => Optional, "required" => Required, "accept_any" => AcceptAny,
+} later {});
 words!(BareNewline { "normalise" => Normalise, "reject" => Reject } later {
     "normalize" => "it is spelt \"normalise\"",
 });
@@ -63,12 +69,8 @@ words!(ListenerTls { "none" => None } later {
     "implicit" => "use tls = \"none\" on a loopback address",
 });
 
-const TOP_LATER: [(&str, &str); 4] = [
-    ("default_domain", "leave it out"),
-    ("aliases", "leave it out"),
-    ("notify", "leave it out and watch the log"),
-    ("admin", "leave it out"),
-];
+const TOP_LATER: [(&str, &str); 2] =
+    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
 const TABLES: [(&str, &str); 6] =
     [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
 const LISTENER_LATER: [(&str, &str); 3] = [
@@ -84,6 +86,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let hostname = top.or("hostname", around.hostname.clone());
     check_hostname(&top, &hostname);
     let drain_timeout = top.within("drain_timeout", Duration::from_secs(25), Duration::ZERO..=YEAR);
+    let local = Arc::new(local::local(&top, around, &hostname));
     let names = account_names(table);
     let listeners = listeners(&top, &names);
     let accounts = accounts(&top, around);
@@ -98,6 +101,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         state_dir,
         hostname,
         drain_timeout,
+        local,
         listeners,
         accounts,
         users,
@@ -174,6 +178,7 @@ fn listener(section: &Section<'_>, names: &[String]) -> Listener {
     let auth = section.or("auth", Auth::Optional);
     let clients = section.or("clients", loopback_networks());
     let account = account::reference(section, names);
+    let recipients = section.optional("recipients").unwrap_or_default();
     let size = section.within("max_message_size", Size(35 << 20), Size(64 << 10)..=Size(1 << 30));
     let second = Duration::from_secs(1);
     let newline = if is_local { BareNewline::Normalise } else { BareNewline::Reject };
@@ -182,6 +187,7 @@ fn listener(section: &Section<'_>, names: &[String]) -> Listener {
         clients,
         auth,
         account,
+        recipients,
         max_message_size: size.0,
         max_recipients: section.within("max_recipients", 500, 1..=10_000),
         max_connections: section.within("max_connections", 1_000, 1..=100_000),
@@ -213,6 +219,14 @@ fn check_reach(section: &Section<'_>, listener: &Listener, is_local: bool, is_al
     }
     if is_local {
         return;
+    }
+    if listener.auth == Auth::AcceptAny {
+        let remedy = "use a loopback address, or auth = \"required\" with [[user]]";
+        section.wrong(
+            "auth",
+            "\"accept_any\" takes every password, and this address is not loopback",
+            remedy,
+        );
     }
     if !is_allowed {
         section.wrong(
@@ -407,6 +421,16 @@ client_secret = "hunter2"
                 "[headers]\nadd_date = \"yes\"",
                 r#"9:12: headers.add_date: expected true or false, found text; write true or false, without quotes"#,
             ),
+            (
+                "[[user]]\nname = \"a\"\npassword = \"x\"\naccount = \"erp\"\naccounts = [\"erp\", \"hr\"]",
+                "12:20: user \"a\": accounts: there is no account \"hr\"; write \"erp\"\n\
+                 submitd.toml:12:12: user \"a\": accounts: stands beside account; keep one of the two",
+            ),
+            (
+                "[[user]]\nname = \"a\"\npassword = \"x\"\nsenders = [\"@\"]\nrecipients = []",
+                "11:12: user \"a\": senders: \"@\" is no address or domain; write \"user@domain\", \"@domain\" or \"*\"\n\
+                 submitd.toml:12:14: user \"a\": recipients: allows nobody; write \"user@domain\", \"@domain\" or \"*\"",
+            ),
             ("[haeders]", r#"8:2: haeders: there is no such key; did you mean "headers"?"#),
             (
                 "[listener]",
@@ -566,7 +590,7 @@ client_secret = "hunter2"
             ),
             (
                 "[[user]]\nname = \"a\"\npassword_hash = \"$2y$10$abc\"",
-                r#"10:17: user "a": password_hash: is not an argon2 hash; write one of the form $argon2id$…"#,
+                r#"10:17: user "a": password_hash: is not an argon2 hash; make one with `submitd user hash`; it begins with $argon2id$"#,
             ),
             (
                 "[[user]]\nname = \"a\"\npassword = \"hunter5\"\naccount = \"crm\"",

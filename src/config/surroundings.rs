@@ -95,6 +95,9 @@ impl Machine {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.kind().to_string()),
             },
+            read_text: &|path| {
+                std::fs::read_to_string(path).map_err(|error| error.kind().to_string())
+            },
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::Limit;
 use super::tree::{Node, Origin, Value};
-use crate::mail::Address;
+use crate::mail::{Address, Pattern};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -215,6 +215,39 @@ impl Written for Address {
     }
     fn write(&self) -> String {
         quote(self.as_str())
+    }
+}
+
+/// Patterns of addresses.
+impl Written for Vec<Pattern> {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        const REMEDY: &str = "write \"user@domain\", \"@domain\" or \"*\"";
+        let all = each(node, "a list of addresses", |node| {
+            let text = text(node)?;
+            let wrong = || Wrong::new(format!("{text:?} is no address or domain"), REMEDY);
+            Pattern::parse(text).ok_or_else(wrong)
+        })?;
+        if all.is_empty() {
+            return Err(vec![Wrong::new("allows nobody", REMEDY)]);
+        }
+        Ok(all)
+    }
+    fn write(&self) -> String {
+        list(self.iter().map(|pattern| quote(&pattern.to_string())))
+    }
+}
+
+/// Names.
+impl Written for Vec<String> {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        let all = each(node, "a list of names", |node| text(node).map(str::to_owned))?;
+        if all.is_empty() {
+            return Err(vec![Wrong::new("is empty", "write a name, or leave the key out")]);
+        }
+        Ok(all)
+    }
+    fn write(&self) -> String {
+        list(self.iter().map(|name| quote(name)))
     }
 }
 
