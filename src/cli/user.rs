@@ -44,7 +44,7 @@ pub fn run(verb: &Verb) -> ExitCode {
 /// Twice, since nobody sees what he types.
 fn ask(stdin: &Stdin) -> std::io::Result<Secret> {
     let _unseen = Unseen::begin(stdin)?;
-    let mut asked = |prompt: &str| {
+    let asked = |prompt: &str| {
         eprint!("{prompt}: ");
         let answer = line(stdin);
         eprintln!();

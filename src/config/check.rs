@@ -423,7 +423,7 @@ client_secret = "hunter2"
             ),
             (
                 "[[user]]\nname = \"a\"\npassword = \"x\"\naccount = \"erp\"\naccounts = [\"erp\", \"hr\"]",
-                "12:20: user \"a\": accounts: there is no account \"hr\"; write \"erp\"\n\
+                "12:12: user \"a\": accounts: there is no account \"hr\"; write \"erp\"\n\
                  submitd.toml:12:12: user \"a\": accounts: stands beside account; keep one of the two",
             ),
             (

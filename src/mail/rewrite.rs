@@ -87,7 +87,8 @@ impl Rewrite<'_> {
                 out.extend_from_slice(field.raw);
             }
         }
-        if first && self.when == When::Force {
+        if first {
+            // Exchange refuses a mail without From: 550 5.7.512, "must be RFC 5322 section 3.6.2 compliant".
             out.extend_from_slice(format!("From: {}\r\n", self.mailbox).as_bytes());
         }
         (out != header).then_some(out)
@@ -201,7 +202,6 @@ mod tests {
                 Some("From: \"Cron\" <erp@contoso.com>\r\nReply-To: x@y\r\n"),
             ),
             (IfLocal, "From: Foo Bar\r\n", None),
-            (IfLocal, "", None),
             (
                 IfUnauthorized,
                 "FROM : Ann\r\n\t<ann@example.org>\r\n",
@@ -228,8 +228,10 @@ mod tests {
             let found = found.map(|octets| String::from_utf8(octets).expect("UTF-8"));
             assert_eq!(found, expected.map(|from| format!("{from}{rest}")), "{when:?} {from:?}");
         }
-        let found = with(Force, &[], |rewrite| rewrite.header(rest.as_bytes()));
-        assert_eq!(found, Some(format!("{rest}From: erp@contoso.com\r\n").into_bytes()));
+        for when in [IfLocal, IfUnauthorized, Force] {
+            let found = with(when, &[], |rewrite| rewrite.header(rest.as_bytes()));
+            assert_eq!(found, Some(format!("{rest}From: erp@contoso.com\r\n").into_bytes()));
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod support;
 
+/// Who may submit and as whom, through which account, and what is rewritten.
+mod accounts;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// A mail of each program arrives as it was sent.
