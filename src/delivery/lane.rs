@@ -131,7 +131,11 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     trouble.until = Instant::now().into_std();
                 }
             }
-            Order::Drain => self.closing = true,
+            Order::Drain => {
+                self.closing = true;
+                // An account that moves to another lane rings there from now on.
+                self.seats.iter().for_each(|seat| seat.watcher.abort());
+            }
         }
     }
 
@@ -334,6 +338,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Err(error) => {
                 // Whose it was is not told; the counts are made anew.
                 error!(account = %self.names(), %error, "a delivery broke off; please report this");
+                // The mail is due as before: without a pause it would break off again at once, for ever.
+                self.not_before = Some(Instant::now() + STORE_PAUSE);
                 for seat in &mut self.seats {
                     seat.running = self.shared.in_hand(&seat.member.account.name).len();
                 }

@@ -30,7 +30,7 @@ use crate::mail::Id;
 use entry::Order;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use store::{Shared, Store};
 use view::Found;
@@ -60,12 +60,15 @@ pub struct Settings {
     pub reserve: u64,
     /// How long settled mail is listed.
     pub history: Duration,
+    /// Accounts whose mail waits for a person where a crash left its fate unknown.
+    pub hold: Vec<String>,
 }
 
 /// What opening the store had to mend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Mails that were under way: they may have been delivered and will be tried again.
+    /// Mails that were under way: they may have been delivered. They are tried again, or held where
+    /// their account is among [`Settings::hold`].
     pub uncertain: Vec<String>,
     /// Bodies that were never acknowledged and were removed.
     pub orphans: usize,
@@ -95,24 +98,31 @@ impl Queue {
     /// # Errors
     /// [`OpenError`]; a store that cannot be opened is left as it is.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        let Settings { dir, max_size, reserve, history } = settings;
+        let Settings { dir, max_size, reserve, history, hold } = settings;
         let failed =
             |error: std::io::Error| OpenError::Failed { dir: dir.clone(), what: error.to_string() };
         let spool = Arc::new(body::Spool::new(schema::bodies(&dir)));
-        let mut opened = schema::open(&dir, &spool)?;
+        let mut opened = schema::open(&dir, &spool, reserve, &hold)?;
         let recovery = std::mem::take(&mut opened.recovery);
         let room = room::Room::new(&schema::database(&dir), max_size, reserve).map_err(failed)?;
         let shared = Arc::new(Shared {
-            room,
+            room: Arc::new(room),
             recent: wake::Recent::default(),
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            history: AtomicU64::new(seconds(history)),
         });
         let lanes = Arc::new(View::open(&dir)?);
         let desk = Arc::new(View::open(&dir)?);
-        let store = Store::start(opened, shared, history).map_err(failed)?;
+        let store = Store::start(opened, shared).map_err(failed)?;
         Ok(Self { inner: Arc::new(Inner { store, lanes, desk, recovery }) })
+    }
+
+    /// Other bounds from now on; what is in the queue stays, however much it is.
+    pub fn set_bounds(&self, max_size: u64, reserve: u64, history: Duration) {
+        self.shared().room.set_bounds(max_size, reserve);
+        self.shared().history.store(seconds(history), Ordering::Relaxed);
     }
 
     /// What opening had to mend.
@@ -127,8 +137,13 @@ impl Queue {
         let _ = tokio::task::spawn_blocking(move || inner.store.close()).await;
     }
 
-    /// A place for a body that is about to come.
+    /// A place for a body that is about to come. It ends where the disk's reserve begins.
     pub fn spool(&self) -> body::Writer {
+        body::Writer::within(self.shared().spool.clone(), self.shared().room.clone())
+    }
+
+    /// A place for the body of a report, which is part of settling: it may use the reserve.
+    pub fn spool_report(&self) -> body::Writer {
         body::Writer::new(self.shared().spool.clone())
     }
 
@@ -356,6 +371,11 @@ impl Queue {
     fn shared(&self) -> &Shared {
         &self.inner.store.shared
     }
+}
+
+/// Whole seconds; a fraction more or less of history is nothing.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs()
 }
 
 /// Reads off the async threads.

@@ -10,7 +10,13 @@ use std::path::Path;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn settings(dir: &Path) -> Settings {
-    Settings { dir: dir.join("q"), max_size: 1 << 40, reserve: 0, history: 24 * HOUR }
+    Settings {
+        dir: dir.join("q"),
+        max_size: 1 << 40,
+        reserve: 0,
+        history: 24 * HOUR,
+        hold: vec!["h".into()],
+    }
 }
 
 fn store() -> (tempfile::TempDir, Queue) {

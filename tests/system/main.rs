@@ -8,8 +8,12 @@ mod support;
 mod accounts;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
+/// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
+mod crash;
 /// A mail of each program arrives as it was sent.
 mod deliver;
+/// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
+mod faults;
 /// What got a 250 survives kill -9.
 mod restart;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.

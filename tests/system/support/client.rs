@@ -69,6 +69,20 @@ impl Client {
         self.reply()
     }
 
+    /// Hands in one small mail over a connection of its own and gives the last reply.
+    pub fn submit(address: SocketAddr, to: &[&str], subject: &str) -> String {
+        let mut client = Self::hello(address).unwrap();
+        client.say("MAIL FROM:<erp@contoso.com>").unwrap();
+        for to in to {
+            let reply = client.say(&format!("RCPT TO:<{to}>")).unwrap();
+            assert!(reply.starts_with("250"), "{to}: {reply}");
+        }
+        client.say("DATA").unwrap();
+        client.write(&super::mails::plain(subject)).unwrap();
+        client.write(b".\r\n").unwrap();
+        client.reply().unwrap()
+    }
+
     /// A whole mail; the body must be dot-stuffed and end in CRLF. Gives the last reply.
     pub fn mail(&mut self, from: &str, to: &str, body: &str) -> std::io::Result<String> {
         for command in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>"), "DATA".into()] {

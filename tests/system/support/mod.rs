@@ -4,4 +4,5 @@ pub mod client;
 pub mod daemon;
 pub mod mails;
 pub mod programs;
+pub mod trap;
 pub mod world;
