@@ -7,6 +7,7 @@ use super::account::{self, YEAR};
 use super::local;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
+use super::user;
 use super::value::{Size, Wrong, words};
 use super::{
     Account, Auth, BareNewline, Config, Headers, Listener, Log, LogFormat, Network, Queue,
@@ -177,7 +178,7 @@ fn listener(section: &Section<'_>, names: &[String]) -> Listener {
     section.or("tls", ListenerTls::None);
     let auth = section.or("auth", Auth::Optional);
     let clients = section.or("clients", loopback_networks());
-    let account = account::reference(section, names);
+    let account = user::reference(section, names);
     let recipients = section.optional("recipients").unwrap_or_default();
     let size = section.within("max_message_size", Size(35 << 20), Size(64 << 10)..=Size(1 << 30));
     let second = Duration::from_secs(1);
@@ -270,7 +271,7 @@ fn users(top: &Section<'_>, around: &Surroundings<'_>, accounts: &[String]) -> V
     let mut all = Vec::new();
     for section in top.sections("user") {
         check_unique(&section, &mut names, str::to_owned);
-        all.extend(account::user(section, around, accounts));
+        all.extend(user::user(section, around, accounts));
     }
     all
 }

@@ -3,6 +3,7 @@
 //! It promises that an alias the operator wrote is taken or refused with its place, and that one of a
 //! system's file is taken or named as passed over.
 
+use super::address::Domain;
 use super::check::Surroundings;
 use super::section::Section;
 use super::tree::{Node, Table, Value};
@@ -43,25 +44,6 @@ fn file(top: &Section<'_>, around: &Surroundings<'_>) -> HashMap<String, Vec<Add
             top.wrong("aliases_file", what, "name a file we may read, or write aliases");
             HashMap::new()
         }
-    }
-}
-
-/// The domain of an address.
-struct Domain(String);
-
-impl Written for Domain {
-    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        let text = text(node)?;
-        let address = Address::parse(&format!("a@{text}")).ok();
-        let domain = address.as_ref().and_then(Address::domain);
-        if domain != Some(text) {
-            let what = format!("{text:?} is no domain");
-            return Err(Wrong::new(what, "write a domain such as \"contoso.com\"").into());
-        }
-        Ok(Self(text.to_owned()))
-    }
-    fn write(&self) -> String {
-        quote(&self.0)
     }
 }
 

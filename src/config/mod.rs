@@ -4,6 +4,7 @@
 //! problem. Sizes are octets, 1 MB = 1,048,576. Durations are written in words (`30s`, `4h`) or seconds.
 
 mod account;
+mod address;
 mod check;
 mod environment;
 mod file;
@@ -16,6 +17,7 @@ mod section;
 mod show;
 mod surroundings;
 mod tree;
+mod user;
 mod value;
 
 pub use problem::{Excerpt, Place, Problem, Problems};

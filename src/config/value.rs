@@ -5,7 +5,6 @@
 
 use super::Limit;
 use super::tree::{Node, Origin, Value};
-use crate::mail::{Address, Pattern};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -200,40 +199,6 @@ impl Written for Limit {
             Self::AtMost(number) => number.to_string(),
             Self::Unlimited => quote("unlimited"),
         }
-    }
-}
-
-impl Written for Address {
-    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        let text = text(node)?;
-        let remedy = "write user@domain";
-        match Self::parse(text) {
-            Ok(address) if address.domain().is_some() => Ok(address),
-            Ok(_) => Err(vec![Wrong::new(format!("{text:?} has no domain"), remedy)]),
-            Err(error) => Err(vec![Wrong::new(format!("{text:?}: {error}"), remedy)]),
-        }
-    }
-    fn write(&self) -> String {
-        quote(self.as_str())
-    }
-}
-
-/// Patterns of addresses.
-impl Written for Vec<Pattern> {
-    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        const REMEDY: &str = "write \"user@domain\", \"@domain\" or \"*\"";
-        let all = each(node, "a list of addresses", |node| {
-            let text = text(node)?;
-            let wrong = || Wrong::new(format!("{text:?} is no address or domain"), REMEDY);
-            Pattern::parse(text).ok_or_else(wrong)
-        })?;
-        if all.is_empty() {
-            return Err(vec![Wrong::new("allows nobody", REMEDY)]);
-        }
-        Ok(all)
-    }
-    fn write(&self) -> String {
-        list(self.iter().map(|pattern| quote(&pattern.to_string())))
     }
 }
 

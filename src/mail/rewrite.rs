@@ -184,7 +184,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_the_addresses_of_a_header_change() {
         use When::{Force, IfLocal, IfUnauthorized, Off};
         let rest = "X: \u{e4}\r\nTo: root\r\n";
