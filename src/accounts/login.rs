@@ -11,7 +11,6 @@ use crate::secret::Secret;
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use ring::hmac;
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -88,23 +87,24 @@ impl Proofs {
     /// Runs a check unless the client was wrong too often, and lets a wrong one wait for its answer.
     pub(super) async fn watched(
         &self,
-        peer: Option<IpAddr>,
-        user: &str,
+        who: &Who,
         check: impl Future<Output = Result<bool, LoginError>>,
     ) -> Result<(), LoginError> {
-        let who = Who::of(peer, user);
-        if self.patience().is_over(&who, Instant::now().into_std()) {
-            return Err(LoginError::Blocked);
-        }
+        self.admit(who)?;
         let error = match check.await {
             Ok(true) => return Ok(()),
             Ok(false) => LoginError::Wrong,
-            Err(LoginError::Broken) => return Err(LoginError::Broken),
+            Err(error @ (LoginError::Broken | LoginError::Blocked)) => return Err(error),
             Err(error) => error,
         };
-        let wait = self.patience().failed(who, Instant::now().into_std());
+        let wait = self.patience().failed(who.clone(), Instant::now().into_std());
         tokio::time::sleep(wait).await;
         Err(error)
+    }
+
+    fn admit(&self, who: &Who) -> Result<(), LoginError> {
+        let is_over = self.patience().is_over(who, Instant::now().into_std());
+        if is_over { Err(LoginError::Blocked) } else { Ok(()) }
     }
 
     fn patience(&self) -> std::sync::MutexGuard<'_, Patience> {
@@ -114,6 +114,7 @@ impl Proofs {
     /// Whether the password fits the hash.
     pub(super) async fn check(
         &self,
+        who: &Who,
         user: &str,
         password: Secret,
         hash: Secret,
@@ -122,7 +123,7 @@ impl Proofs {
         if self.holds(&tag) {
             return Ok(true);
         }
-        let good = self.verify(password, hash).await?;
+        let good = self.verify(who, password, hash).await?;
         if good {
             self.keep(tag);
         }
@@ -130,12 +131,19 @@ impl Proofs {
     }
 
     /// Takes as long as a check and says nothing.
-    pub(super) async fn pretend(&self, password: Secret, hash: Secret) -> Result<(), LoginError> {
-        self.verify(password, hash).await.map(drop)
+    pub(super) async fn pretend(
+        &self,
+        who: &Who,
+        password: Secret,
+        hash: Secret,
+    ) -> Result<(), LoginError> {
+        self.verify(who, password, hash).await.map(drop)
     }
 
-    async fn verify(&self, password: Secret, hash: Secret) -> Result<bool, LoginError> {
+    async fn verify(&self, who: &Who, password: Secret, hash: Secret) -> Result<bool, LoginError> {
         let _turn = self.turns.acquire().await.map_err(|_| LoginError::Broken)?;
+        // Those who guess over many connections at once all wait here.
+        self.admit(who)?;
         tokio::task::spawn_blocking(move || verify(&password, &hash))
             .await
             .map_err(|_| LoginError::Broken)?
@@ -218,8 +226,10 @@ pub(super) mod tests {
     async fn a_changed_hash_forgets_the_old_password() {
         let proofs = Proofs::new().expect("randomness");
         let (old, new) = (Secret::new(hash("old")), Secret::new(hash("new")));
-        let check =
-            |password: &str, hash: &Secret| proofs.check("u", Secret::new(password), hash.clone());
+        let who = Who::of(None, "u");
+        let check = |password: &str, hash: &Secret| {
+            proofs.check(&who, "u", Secret::new(password), hash.clone())
+        };
         assert_eq!(check("old", &old).await, Ok(true));
         assert_eq!(check("old", &new).await, Ok(false));
         assert_eq!(check("new", &new).await, Ok(true));

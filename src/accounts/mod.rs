@@ -16,6 +16,7 @@ use crate::config::{Account, Auth, Config, Listener, Password, User};
 use crate::mail::{Address, Local, pattern};
 use crate::secret::Secret;
 use ladder::Asker;
+use patience::Who;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -66,22 +67,24 @@ impl Accounts {
         if listener.auth == Auth::AcceptAny {
             return Ok(self.named(user));
         }
-        let good = self.check(user, password);
+        let who = Who::of(peer, user);
+        self.proofs.watched(&who, self.check(&who, user, password)).await?;
         let found = self.users.get(user);
-        self.proofs.watched(peer, user, good).await?;
         Ok(found.map(LoggedIn::of))
     }
 
-    async fn check(&self, user: &str, password: Secret) -> Result<bool, LoginError> {
+    async fn check(&self, who: &Who, user: &str, password: Secret) -> Result<bool, LoginError> {
         if self.users.is_empty() {
             return Err(LoginError::NoUsers);
         }
         match self.users.get(user).map(|user| &user.password) {
-            Some(Password::Hash(hash)) => self.proofs.check(user, password, hash.clone()).await,
+            Some(Password::Hash(hash)) => {
+                self.proofs.check(who, user, password, hash.clone()).await
+            }
             Some(Password::Clear(clear)) if clear.matches(password.expose()) => Ok(true),
             Some(Password::Clear(_)) | None => {
                 if let Some(hash) = self.stand_in.clone() {
-                    self.proofs.pretend(password, hash).await?;
+                    self.proofs.pretend(who, password, hash).await?;
                 }
                 Ok(false)
             }
@@ -224,6 +227,24 @@ mod tests {
         assert_eq!(login(&all, LOOPBACK, "hashed", "wrong").await, Err(LoginError::Wrong));
         assert_eq!(before.elapsed().as_millis(), 250);
         assert_eq!(login(&all, LOOPBACK, "clear", "right").await, Ok(Some("clear".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a13_guessing_over_many_connections_at_once_gains_nothing() {
+        let all = Arc::new(accounts(""));
+        let mut attempts = tokio::task::JoinSet::new();
+        let turns = all.0.proofs.all_turns().await;
+        for _ in 0..50 {
+            let all = all.clone();
+            attempts.spawn(async move { login(&all, AWAY, "hashed", "wrong").await });
+        }
+        tokio::task::yield_now().await;
+        drop(turns);
+        let found = attempts.join_all().await;
+        let wrong = found.iter().filter(|one| **one == Err(LoginError::Wrong)).count();
+        let blocked = found.iter().filter(|one| **one == Err(LoginError::Blocked)).count();
+        assert_eq!(wrong + blocked, 50);
+        assert!((10..=12).contains(&wrong), "{wrong}");
     }
 
     /// Every failure takes an argon2 turn, whoever is named; turns are few.

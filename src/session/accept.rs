@@ -55,8 +55,12 @@ pub struct Origin<'a> {
 impl Transaction {
     /// Opens one at MAIL.
     pub fn new(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
+        let sender = permit.sender(mail.sender.clone());
+        if sender != mail.sender {
+            tracing::info!(%id, from = ?mail.sender, to = ?sender, "sender rewritten");
+        }
         let envelope = Envelope {
-            sender: permit.sender(mail.sender),
+            sender,
             body: mail.body,
             smtputf8: mail.smtputf8,
             ret: mail.ret,

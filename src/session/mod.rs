@@ -5,6 +5,8 @@
 
 mod accept;
 mod replies;
+#[cfg(test)]
+mod tests;
 
 use crate::accounts::{Accounts, LoggedIn, LoginError};
 use crate::config::{Config, Headers, Listener};
