@@ -22,7 +22,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     for warning in &config.warnings {
-        println!("warning  {warning}");
+        println!("warning {warning}");
     }
     println!("ok      configuration");
     if let Some(unknown) =

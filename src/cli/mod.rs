@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod demo;
+mod door;
 mod exit;
 mod health;
 mod run;
@@ -79,7 +80,7 @@ pub fn main() -> ExitCode {
 fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
     read(file).map_err(|problems| {
         let colour = std::io::stderr().is_terminal();
-        eprint!("{}", problems.render(colour));
+        eprintln!("{}", problems.render(colour).trim_end());
         ExitCode::from(exit::CONFIG)
     })
 }

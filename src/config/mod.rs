@@ -5,9 +5,11 @@
 
 mod account;
 mod address;
+mod certificate;
 mod check;
 mod environment;
 mod file;
+mod listener;
 mod local;
 mod network;
 mod preset;
@@ -20,6 +22,8 @@ mod tree;
 mod user;
 mod value;
 
+pub use certificate::{Identity, IdentityError};
+pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use show::{Settings, keys};
 
@@ -117,10 +121,18 @@ impl Config {
 /// One `[[listener]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
+    /// TCP addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
     pub addresses: Vec<SocketAddr>,
+    /// Unix sockets to bind, absolute paths.
+    pub sockets: Vec<PathBuf>,
+    /// Permission bits of the Unix sockets.
+    pub unix_mode: u32,
+    /// Encryption towards clients; none = mail and passwords come in the clear.
+    pub tls: Option<ListenerTls>,
     /// Who may connect.
     pub clients: Vec<Network>,
+    /// Balancers that must tell the client's address first (PROXY protocol).
+    pub proxy_protocol: Vec<Network>,
     /// Whether a login is offered or needed.
     pub auth: Auth,
     /// The account of clients that name none.
@@ -133,9 +145,11 @@ pub struct Listener {
     pub max_recipients: usize,
     /// Connections in all.
     pub max_connections: usize,
+    /// Connections of one client address; loopback and Unix sockets have no such bound.
+    pub max_connections_per_client: usize,
     /// Wrong commands until we hang up.
     pub max_errors: usize,
-    /// How long we wait for the next octet of a client.
+    /// How long a client may take for a command, or for a piece of a body.
     pub command_timeout: Duration,
     /// How long one connection may last in all.
     pub session_timeout: Duration,

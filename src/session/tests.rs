@@ -22,11 +22,11 @@ fn shared(directory: &tempfile::TempDir) -> Arc<Shared> {
         max_size: config.queue.max_size,
         reserve: 0,
         history: config.queue.history,
-        hold: config.queue.hold,
+        hold: Vec::new(),
     };
     let queue = Queue::open(settings).expect("queue");
     let accounts = Arc::new(Accounts::new(&config, Proofs::new().expect("randomness")));
-    Arc::new(Shared::new(&config, &config.listeners[0], accounts, queue))
+    Arc::new(Shared::new(&config, &config.listeners[0], accounts, queue).expect("no TLS"))
 }
 
 /// What is answered to these lines by a session with that peer, up to its end.

@@ -3,9 +3,7 @@
 //! It reports facts ([`Outcome`], [`Failure`]) and judges nothing: whether a fault is temporary is
 //! `delivery::verdict`'s business. It knows no OAuth: the token comes as an argument.
 
-mod certificate;
 pub mod smtp;
-pub mod tls;
 
 use crate::mail::{Address, Envelope, Id};
 use crate::secret::Secret;

@@ -12,13 +12,19 @@ mod cli;
 mod crash;
 /// A mail of each program arrives as it was sent.
 mod deliver;
+/// Unix sockets, systemd's sockets, balancers, and how many come through.
+mod doors;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
+/// A thousand clients that only sit there cost little.
+mod idle;
 /// What got a 250 survives kill -9.
 mod restart;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
+/// Clients inside TLS, and certificates that change while we run.
+mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;

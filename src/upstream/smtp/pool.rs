@@ -36,7 +36,7 @@ struct Resting {
 
 impl Pool {
     /// No connection yet. `hostname` is our name in EHLO; `tls` verifies the upstream
-    /// ([`crate::upstream::tls::client_config`]).
+    /// ([`crate::tls::client_config`]).
     pub fn new(settings: Upstream, hostname: String, tls: Arc<ClientConfig>) -> Self {
         let route = ArcSwap::from_pointee(Route { settings, hostname, tls });
         Self { route: Arc::new(route), shelf: Arc::default() }

@@ -4,5 +4,6 @@ pub mod client;
 pub mod daemon;
 pub mod mails;
 pub mod programs;
+pub mod talk;
 pub mod trap;
 pub mod world;
