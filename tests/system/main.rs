@@ -4,6 +4,8 @@
 
 mod support;
 
+/// Who may submit and as whom, through which account, and what is rewritten.
+mod accounts;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
