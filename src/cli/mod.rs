@@ -9,11 +9,13 @@ mod health;
 mod run;
 pub mod sandbox;
 mod send;
+mod sendmail;
 mod submit;
 mod user;
 
 use crate::config::{Config, Problems};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +48,13 @@ enum Verb {
     Check(check::Args),
     /// Send a test mail through the running daemon and print its queue id.
     Send(send::Args),
+    /// Take a message from standard input as sendmail(8) does: `submitd sendmail --help`.
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// Options of sendmail and recipients.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+        words: Vec<OsString>,
+    },
     /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
     /// Show the configuration in force.
@@ -62,6 +71,9 @@ enum Verb {
 
 /// Reads the command line, does it, gives the exit code.
 pub fn main() -> ExitCode {
+    if let Some(code) = as_sendmail() {
+        return code;
+    }
     // The only TLS provider of the program; a second call would be harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let command = match Command::try_parse() {
@@ -77,12 +89,26 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(file, &args),
         Verb::Check(args) => check::run(file, &args),
         Verb::Send(args) => send::run(file, &args),
+        Verb::Sendmail { words } => {
+            sendmail::run(sendmail::Called::Sendmail, file, words.into_iter())
+        }
         Verb::Health(args) => health::run(file, &args),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
         Verb::Demo(args) => with_runtime(demo::run(args)),
     }
+}
+
+/// `/usr/sbin/sendmail` may be a link to us. Its options are not clap's: `-ti`, `-oem`, `-FCronDaemon`.
+fn as_sendmail() -> Option<ExitCode> {
+    let mut words = std::env::args_os();
+    let name = words.next()?;
+    if let Some(called) = sendmail::Called::by(&name) {
+        return Some(sendmail::run(called, None, words));
+    }
+    let is_verb = words.next()? == "sendmail";
+    is_verb.then(|| sendmail::run(sendmail::Called::Sendmail, None, words))
 }
 
 /// The configuration of `file` and the environment; where it has mistakes, all of them are told.

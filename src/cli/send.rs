@@ -63,6 +63,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
         Err(error) => {
             let code = match &error {
                 SubmitError::Unreachable { .. } | SubmitError::Broken(_) => exit::UNAVAILABLE,
+                SubmitError::Message(_) => exit::IO,
                 SubmitError::Refused { reply, .. } if reply.starts_with('4') => exit::TEMPORARY,
                 SubmitError::Refused { .. } => exit::FAILED,
             };

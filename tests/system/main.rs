@@ -22,6 +22,8 @@ mod idle;
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
 mod secrets;
+/// Programs that call sendmail, mailq and newaliases find them.
+mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
