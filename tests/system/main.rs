@@ -6,7 +6,9 @@ mod support;
 
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
-/// A mail of each program arrives as it was sent.
+/// Every program in every way, and the table of it.
+mod compatibility;
+/// The largest mail of each program arrives as it was sent.
 mod deliver;
 /// What got a 250 survives kill -9.
 mod restart;

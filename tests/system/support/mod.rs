@@ -3,5 +3,7 @@
 pub mod client;
 pub mod daemon;
 pub mod mails;
+pub mod mime;
 pub mod programs;
+pub mod turnstile;
 pub mod world;
