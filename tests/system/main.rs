@@ -10,6 +10,8 @@ mod cli;
 mod compatibility;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Through servers that are not ours.
+mod interop;
 /// What got a 250 survives kill -9.
 mod restart;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
