@@ -9,7 +9,7 @@ use crate::delivery::{self, Delivery};
 use crate::listener::{BindError, Listeners, Prepared};
 use crate::oauth::{Keeper, VaultError};
 use crate::queue::{self, OpenError, Queue};
-use crate::session::Shared;
+use crate::session::{Shared, TlsError};
 use crate::upstream::smtp::Pool;
 use crate::upstream::tls::{self, TrustError};
 use arc_swap::ArcSwap;
@@ -18,6 +18,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use crate::listener::Inherited;
 
 /// The daemon, running.
 pub struct App {
@@ -39,6 +41,9 @@ pub enum StartError {
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Stored tokens.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -58,10 +63,7 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub async fn start(
-        config: Config,
-        inherited: Vec<std::net::TcpListener>,
-    ) -> Result<Self, StartError> {
+    pub async fn start(config: Config, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let proofs = Proofs::new().map_err(|_| StartError::Randomness)?;
         let queue = Queue::open(queue::Settings {
             dir: config.state_dir.join("queue"),
@@ -105,7 +107,7 @@ impl App {
         Ok(())
     }
 
-    /// Where we listen, ports filled in.
+    /// Where we listen on TCP, ports filled in.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
@@ -117,7 +119,7 @@ impl App {
 
     /// What systemd shows: `listening on 127.0.0.1:2525, [::1]:2525; 1 account`.
     pub fn status(&self) -> String {
-        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
+        let addresses: Vec<_> = self.listeners.doors().iter().map(ToString::to_string).collect();
         let accounts = self.config.accounts.len();
         let plural = if accounts == 1 { "" } else { "s" };
         format!("listening on {}; {accounts} account{plural}", addresses.join(", "))
@@ -149,10 +151,14 @@ fn prepare(
     config: &Config,
     proofs: &Arc<Proofs>,
     queue: &Queue,
-) -> Result<Prepared, BindError> {
+) -> Result<Prepared, StartError> {
     let accounts = Arc::new(Accounts::new(config, proofs.clone()));
-    let shared = |listener| Shared::new(config, listener, accounts.clone(), queue.clone());
-    listeners.prepare(config.listeners.iter().map(|listener| Arc::new(shared(listener))).collect())
+    let mut wanted = Vec::new();
+    for listener in &config.listeners {
+        let shared = Shared::new(config, listener, accounts.clone(), queue.clone())?;
+        wanted.push(Arc::new(shared));
+    }
+    Ok(listeners.prepare(wanted)?)
 }
 
 /// The TLS settings for each `ca_file` (none: only the system's trust), and our name.

@@ -78,6 +78,7 @@ const PURE: &[&str] = &[
     "smtp/",
     "diagnosis/",
     "config/check.rs",
+    "config/listener.rs",
     "config/problem.rs",
     "queue/entry.rs",
     "queue/retry.rs",
@@ -88,6 +89,8 @@ const PURE: &[&str] = &[
     "oauth/response.rs",
     "observe/redact.rs",
     "session/replies.rs",
+    "session/patience.rs",
+    "listener/proxy.rs",
 ];
 
 /// What a pure file must not say. Found as whole words.

@@ -1,14 +1,15 @@
 //! Submits one mail to the local daemon, as any old program would: plain SMTP, one command at a time.
 //!
 //! Used by `send`, `demo` and `health`. It is a client of our front door, never of an upstream: it has
-//! no TLS and no token.
+//! no token, and its TLS (`door`) trusts anybody.
 
+use super::door::{Door, Stream};
+use crate::config::ListenAddress;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long the daemon may take for one answer. Durable storing is part of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Octets of a reply line at most; ours has 512 (RFC 5321 §4.5.3.1.5).
 const LONGEST_LINE: u64 = 4 * 1024;
 
@@ -19,7 +20,7 @@ pub enum SubmitError {
     #[error("{address}: {error}; is `submitd run` up?")]
     Unreachable {
         /// Where we tried.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         error: std::io::Error,
     },
@@ -39,24 +40,22 @@ pub enum SubmitError {
 /// A connection to the daemon.
 #[derive(Debug)]
 pub struct Submission {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
 }
 
 impl Submission {
-    /// Connects, reads the greeting and says EHLO.
+    /// Connects, reads the greeting and says EHLO. `patience`: for connecting and for each answer.
     ///
     /// # Errors
     /// [`SubmitError`].
-    pub fn open(address: SocketAddr, patience: Duration) -> Result<Self, SubmitError> {
-        let stream = TcpStream::connect_timeout(&address, patience)
-            .map_err(|error| SubmitError::Unreachable { address, error })?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
+    pub fn open(door: impl Into<Door>, patience: Duration) -> Result<Self, SubmitError> {
+        let door = door.into();
+        let stream = door
+            .connect(patience)
+            .map_err(|error| SubmitError::Unreachable { address: door.address, error })?;
         let mut submission = Self { reader: BufReader::new(stream) };
         submission.expect("connecting", 220)?;
         submission.say("EHLO localhost", 250)?;
-        submission.reader.get_ref().set_read_timeout(Some(PATIENCE))?;
         Ok(submission)
     }
 

@@ -4,9 +4,11 @@
 //! problem. Sizes are octets, 1 MB = 1,048,576. Durations are written in words (`30s`, `4h`) or seconds.
 
 mod account;
+mod certificate;
 mod check;
 mod environment;
 mod file;
+mod listener;
 mod network;
 mod preset;
 mod problem;
@@ -17,6 +19,8 @@ mod surroundings;
 mod tree;
 mod value;
 
+pub use certificate::{Identity, IdentityError};
+pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use show::{Settings, keys};
 
@@ -111,10 +115,18 @@ impl Config {
 /// One `[[listener]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
+    /// TCP addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
     pub addresses: Vec<SocketAddr>,
+    /// Unix sockets to bind, absolute paths.
+    pub sockets: Vec<PathBuf>,
+    /// Permission bits of the Unix sockets.
+    pub unix_mode: u32,
+    /// Encryption towards clients; none = mail and passwords come in the clear.
+    pub tls: Option<ListenerTls>,
     /// Who may connect.
     pub clients: Vec<Network>,
+    /// Balancers that must tell the client's address first (PROXY protocol).
+    pub proxy_protocol: Vec<Network>,
     /// Whether a login is offered or needed.
     pub auth: Auth,
     /// The account of clients that name none.
@@ -125,9 +137,11 @@ pub struct Listener {
     pub max_recipients: usize,
     /// Connections in all.
     pub max_connections: usize,
+    /// Connections of one client address; loopback and Unix sockets have no such bound.
+    pub max_connections_per_client: usize,
     /// Wrong commands until we hang up.
     pub max_errors: usize,
-    /// How long we wait for the next octet of a client.
+    /// How long a client may take for a command, or for a piece of a body.
     pub command_timeout: Duration,
     /// How long one connection may last in all.
     pub session_timeout: Duration,

@@ -7,7 +7,7 @@ use super::value::Wrong;
 use crate::secret::Secret;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// More octets than any token or password has.
@@ -21,22 +21,24 @@ pub(super) fn read(
     credentials: Option<&Path>,
     own: u32,
 ) -> Result<Secret, Wrong> {
-    let credential = match (path.is_relative(), credentials, path.file_name()) {
-        (true, Some(directory), Some(name)) => Some(directory.join(name)),
-        _ => None,
-    };
-    match credential.filter(|path| path.exists()) {
+    match credential(path, credentials) {
         // systemd guards the directory; under User= the file's group bits show an ACL's mask
         Some(path) => content(&path, None),
         None => content(&base.join(path), Some(own)),
     }
 }
 
+/// The credential of systemd that stands in for a relative path, where there is one.
+pub(super) fn credential(path: &Path, credentials: Option<&Path>) -> Option<PathBuf> {
+    let name = path.file_name().filter(|_| path.is_relative())?;
+    credentials.map(|directory| directory.join(name)).filter(|path| path.exists())
+}
+
 /// Permission bits that a secret's file must not have, by its owner and the user we run as.
 ///
 /// Of another's file the group bit may be our only way in, root:submitd 640; and root, who runs `check`
 /// and `send` by hand, must not be told that this very layout is wrong.
-fn forbidden(owner: u32, own: u32) -> u32 {
+pub(super) fn forbidden(owner: u32, own: u32) -> u32 {
     if owner == own && own != 0 { 0o077 } else { 0o037 }
 }
 

@@ -4,6 +4,7 @@
 //! word `(secret)`.
 
 use super::Config;
+use super::certificate::IdentityError;
 use super::check::{Surroundings, check};
 use super::section::{Found, Part, Seen, Stranger, Walk};
 use super::tree::{Node, Origin, Table, Value};
@@ -73,6 +74,9 @@ pub fn keys() -> Vec<String> {
         state_dir: PathBuf::from("/var/lib/submitd"),
         read_secret: &|_| Err(Wrong::new("", "")),
         readable: &|_| Ok(()),
+        identity: &|_, _| {
+            Err(IdentityError { key: "key", what: String::new(), remedy: String::new() })
+        },
     };
     check(&table, &around, &walk);
     let mut keys = BTreeSet::new();

@@ -374,8 +374,7 @@ impl From<Wrong> for Vec<Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Network;
-    use std::net::SocketAddr;
+    use crate::config::{ListenAddress, Network};
 
     /// Reads TOML text as a value; writes it again.
     fn through<T: Written>(text: &str) -> Option<String> {
@@ -430,11 +429,22 @@ mod tests {
         for (text, expected) in [
             ("\"localhost:25\"", r#"["127.0.0.1:25", "[::1]:25"]"#),
             ("[\"[::1]:25\", \"10.0.0.1:26\"]", r#"["[::1]:25", "10.0.0.1:26"]"#),
+            ("\"unix:/run/a b.sock\"", r#"["unix:/run/a b.sock"]"#),
         ] {
-            assert_eq!(through::<Vec<SocketAddr>>(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(through::<Vec<ListenAddress>>(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["[]", "2525", "\"2525\"", "\"::1:25\"", "\"localhost\"", "\"1.2.3.4:99999\""] {
-            assert_eq!(through::<Vec<SocketAddr>>(text), None, "{text}");
+        for text in [
+            "[]",
+            "\"unix:smtp.sock\"",
+            "\"unix:\"",
+            "\"unix:/run/\"",
+            "2525",
+            "\"2525\"",
+            "\"::1:25\"",
+            "\"localhost\"",
+            "\"1.2.3.4:99999\"",
+        ] {
+            assert_eq!(through::<Vec<ListenAddress>>(text), None, "{text}");
         }
     }
 

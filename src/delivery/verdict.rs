@@ -312,6 +312,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn b05_known_replies_of_exchange() {
         use Stage::*;
         for (stage, line, wanted) in [
@@ -497,6 +498,7 @@ mod tests {
 
     /// Texts, class and a piece of the remedy: written by hand.
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn b05_answers_to_auth_renew_the_token_and_then_say_what_to_do() {
         for (line, class, remedy) in [
             (

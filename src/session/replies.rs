@@ -58,6 +58,9 @@ pub const TIMED_OUT: Reply = Reply::new(421, Enhanced(4, 4, 2), "timeout, closin
 /// More connections than the listener allows.
 pub const TOO_MANY_CONNECTIONS: Reply =
     Reply::new(421, Enhanced(4, 7, 0), "too many connections, try again later");
+/// More connections than one address may have.
+pub const TOO_MANY_OF_CLIENT: Reply =
+    Reply::new(421, Enhanced(4, 7, 0), "too many connections from your address, try again later");
 /// The client's address is not in the listener's `clients`.
 pub const NOT_ALLOWED: Reply =
     Reply::new(554, Enhanced(5, 7, 1), "this address may not submit mail here");

@@ -195,7 +195,7 @@ impl Drop for Daemon {
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
-    match std::env::var_os("SUBMITD_TEST_BINARY") {
+    match std::env::var_os("TESTED_SUBMITD") {
         Some(path) => path.into(),
         None => env!("CARGO_BIN_EXE_submitd").into(),
     }
