@@ -1,5 +1,6 @@
 //! Every program in every way, and the table of it: `docs/compatibility.md` is what this test saw.
 
+use crate::support::authority::Authority;
 use crate::support::programs::{
     Form, Job, Kind, Login, Outcome, PASSWORD, PROGRAMS, Program, USER, Way, is_root,
 };
@@ -8,7 +9,7 @@ use crate::support::world::World;
 use crate::support::{mails, mime};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use submitd::sandbox::Message;
@@ -124,18 +125,21 @@ fn failures((program, seen): &(&Program, Seen)) -> Vec<String> {
 /// Sends in all ways the program has, through a daemon of its own.
 fn try_program(program: &Program) -> Seen {
     let world = World::new();
+    let files = Authority::make(world.path());
     let daemon = world
         .start(&world.config(&format!(
             "{}[[user]]\nname = \"{USER}\"\npassword = \"{PASSWORD}\"\naccount = \"erp\"\n",
-            World::listener("")
+            World::listener(&format!(
+                "tls = \"starttls\"\ncertificate = {:?}\nkey = {:?}",
+                files.certificate, files.key
+            ))
         )))
         .run();
     let ways: Vec<Way> = logins().into_iter().chain(kinds(program)).collect();
     let errands: Vec<Errand> = ways
         .iter()
-        .filter(|way| !way.starttls)
         .filter(|way| (program.cannot)(**way).is_none())
-        .map(|way| errand(program, *way, Turnstile::before(daemon.address()), world.path()))
+        .map(|way| errand(program, *way, Turnstile::before(daemon.address()), &files))
         .collect();
     let jobs: Vec<Job> = errands.iter().map(|errand| errand.job.clone()).collect();
     let outcomes = (program.send)(&jobs);
@@ -153,7 +157,6 @@ fn try_program(program: &Program) -> Seen {
         .iter()
         .map(|way| match (program.cannot)(*way) {
             Some(why) => Cell::Cannot(why),
-            None if way.starttls => Cell::Cannot("submitd does not offer STARTTLS to programs yet"),
             None => judged.next().unwrap(),
         })
         .collect::<Vec<_>>();
@@ -162,7 +165,9 @@ fn try_program(program: &Program) -> Seen {
 }
 
 /// Writes the files of one errand. Subjects begin with a word of their own, by which mails are known again.
-fn errand(program: &Program, way: Way, turnstile: Turnstile, dir: &Path) -> Errand {
+fn errand(program: &Program, way: Way, turnstile: Turnstile, files: &Authority) -> Errand {
+    let authority = files.authority.clone();
+    let dir = authority.parent().unwrap();
     let name: String = program.name.chars().filter(char::is_ascii_alphanumeric).collect();
     let tls = if way.starttls { "starttls" } else { "plain" };
     let mark = format!("{name}-{tls}-{}-{:?}", way.login.word(), way.kind);
@@ -210,7 +215,7 @@ fn errand(program: &Program, way: Way, turnstile: Turnstile, dir: &Path) -> Erra
         files,
         subjects,
         attachment,
-        authority: PathBuf::new(),
+        authority,
     };
     Errand { job, turnstile, sent }
 }

@@ -20,6 +20,8 @@ pub const SENDER: &str = "erp@contoso.com";
 pub enum Login {
     None,
     Plain,
+    /// The mechanism of this name.
+    #[allow(clippy::enum_variant_names, reason = "the mechanism is called so")]
     Login,
 }
 
