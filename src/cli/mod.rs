@@ -11,6 +11,7 @@ pub mod sandbox;
 mod send;
 mod sendmail;
 mod submit;
+mod user;
 
 use crate::config::{Config, Problems};
 use clap::{Parser, Subcommand};
@@ -59,6 +60,9 @@ enum Verb {
     /// Show the configuration in force.
     #[command(subcommand)]
     Config(config::Verb),
+    /// Local names and passwords of programs.
+    #[command(subcommand)]
+    User(user::Verb),
     /// Run a small Exchange Online and Entra ID on loopback, to test programs without a tenant.
     Sandbox(sandbox::Args),
     /// Show it working: sandbox and daemon together, and one mail on its way through both.
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Health(args) => health::run(file, &args),
         Verb::Config(verb) => config::run(file, &verb),
+        Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
         Verb::Demo(args) => with_runtime(demo::run(args)),
     }

@@ -156,6 +156,9 @@ fn account(name: &str, mailbox: &str) -> Account {
             timeout: Duration::from_secs(30),
         },
         on_uncertain: OnUncertain::Retry,
+        networks: Vec::new(),
+        senders: Vec::new(),
+        rewrite_from: crate::mail::rewrite::When::Off,
     }
 }
 

@@ -4,11 +4,15 @@
 
 mod support;
 
+/// Who may submit and as whom, through which account, and what is rewritten.
+mod accounts;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
+/// Every program in every way, and the table of it.
+mod compatibility;
 /// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
 mod crash;
-/// A mail of each program arrives as it was sent.
+/// The largest mail of each program arrives as it was sent.
 mod deliver;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
@@ -16,6 +20,8 @@ mod doors;
 mod faults;
 /// A thousand clients that only sit there cost little.
 mod idle;
+/// Through servers that are not ours.
+mod interop;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
