@@ -28,7 +28,9 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
     if let Some(unknown) =
         args.accounts.iter().find(|name| !config.accounts.iter().any(|known| known.name == **name))
     {
-        return exit::fail(exit::USAGE, format!("no account {unknown:?} in the configuration"));
+        let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+        let text = format!("there is no account {unknown:?}; there is {}", names.join(", "));
+        return exit::fail(exit::USAGE, text);
     }
     super::with_runtime(walk(config, &args.accounts))
 }

@@ -30,6 +30,7 @@ pub(super) type ReadText<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 pub(super) type FindIdentity<'a> = &'a dyn Fn(&Path, &Path) -> Result<Identity, IdentityError>;
 
 /// What the machine says.
+#[derive(Clone)]
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
     pub base: PathBuf,

@@ -9,6 +9,7 @@ mod certificate;
 mod check;
 mod environment;
 mod file;
+mod glance;
 mod listener;
 mod local;
 mod network;
@@ -23,6 +24,7 @@ mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
+pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use show::{Settings, keys};

@@ -17,6 +17,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod trouble;
+mod turn;
 pub mod verdict;
 pub mod words;
 
@@ -70,6 +71,11 @@ impl Settings {
             uncertain_pause: UNCERTAIN_PAUSE,
             clock: Arc::new(SystemTime::now),
         }
+    }
+
+    /// Nothing is set to be tried later than so long from now; what is was set by a clock that was wrong.
+    fn furthest(&self) -> Duration {
+        self.schedule.longest().max(self.uncertain_pause).saturating_add(UNCERTAIN_PAUSE * 2)
     }
 }
 

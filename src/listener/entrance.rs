@@ -92,15 +92,20 @@ impl Entrance {
         self.sessions.spawn(async move {
             // Boxed, so that an idle session does not carry its room.
             let admission = Box::pin(admit(&mut stream, peer, &rules)).await;
-            let shared = rules.shared.clone();
+            let Rules { shared, crowd } = &*rules;
+            let (shared, crowd) = (shared.clone(), crowd.clone());
             drop(rules);
             match admission {
                 Ok((client, place)) => {
+                    drop(crowd);
                     session::serve(stream, client, shared, stop).await;
                     drop(place);
                 }
                 Err(Turned::Away { client, why }) => {
-                    tracing::warn!(peer = ?client, ?why, "connection refused");
+                    if let Some(untold) = crowd.tell(std::time::Instant::now()) {
+                        let peer = client.map(|client| client.to_string()).unwrap_or_default();
+                        tracing::warn!(%peer, ?why, untold, "connection refused");
+                    }
                     session::refuse(stream, &shared, why).await;
                 }
                 Err(Turned::Dropped(error)) => {

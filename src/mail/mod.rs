@@ -12,6 +12,7 @@ pub mod mailbox;
 pub mod pattern;
 pub mod received;
 pub mod rewrite;
+pub mod recipients;
 
 pub use address::Address;
 pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};

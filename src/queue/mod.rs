@@ -14,6 +14,7 @@ mod room;
 mod row;
 mod schema;
 mod scribe;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,11 @@ mod work;
 pub use check::{Findings, Problem};
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
 pub use fault::{AcceptError, OpenError, SteerError, StoreError};
+pub use settings::{Recovery, Settings};
 pub use view::{Count, Filter, View};
 
 use crate::mail::Id;
 use entry::Order;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -47,33 +48,6 @@ impl Receipt {
     pub fn id(&self) -> Id {
         self.id
     }
-}
-
-/// Where the store lies and how far it may grow.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The directory; made with 0700 where it is missing.
-    pub dir: PathBuf,
-    /// Octets of bodies at most.
-    pub max_size: u64,
-    /// Octets that stay free on the disk for settlements.
-    pub reserve: u64,
-    /// How long settled mail is listed.
-    pub history: Duration,
-    /// Accounts whose mail waits for a person where a crash left its fate unknown.
-    pub hold: Vec<String>,
-}
-
-/// What opening the store had to mend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Mails that were under way: they may have been delivered. They are tried again, or held where
-    /// their account is among [`Settings::hold`].
-    pub uncertain: Vec<String>,
-    /// Bodies that were never acknowledged and were removed.
-    pub orphans: usize,
-    /// Mails whose body file is missing or cut.
-    pub damaged: Vec<String>,
 }
 
 /// The queue: cheap to clone, one store behind all clones. The last clone dropped closes it.
@@ -111,7 +85,7 @@ impl Queue {
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
-            history: AtomicU64::new(seconds(history)),
+            history: AtomicU64::new(history.as_secs()),
         });
         let lanes = Arc::new(View::open(&dir)?);
         let desk = Arc::new(View::open(&dir)?);
@@ -122,7 +96,7 @@ impl Queue {
     /// Other bounds from now on; what is in the queue stays, however much it is.
     pub fn set_bounds(&self, max_size: u64, reserve: u64, history: Duration) {
         self.shared().room.set_bounds(max_size, reserve);
-        self.shared().history.store(seconds(history), Ordering::Relaxed);
+        self.shared().history.store(history.as_secs(), Ordering::Relaxed);
     }
 
     /// What opening had to mend.
@@ -184,8 +158,25 @@ impl Queue {
         most: usize,
         skip: &[Id],
     ) -> Result<Vec<Entry>, StoreError> {
+        self.due_or_beyond(account, now, None, most, skip).await
+    }
+
+    /// As [`Queue::due`], with those due later than `beyond` behind them: nobody sets a try so far ahead,
+    /// so the clock was wrong then and was set back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due_or_beyond(
+        &self,
+        account: &str,
+        now: SystemTime,
+        beyond: Option<SystemTime>,
+        most: usize,
+        skip: &[Id],
+    ) -> Result<Vec<Entry>, StoreError> {
         let (account, limit) = (account.to_owned(), most.saturating_add(skip.len()));
-        let reads = read(&self.inner.lanes, move |view| view.due(&account, now, limit)).await?;
+        let look = move |view: &View| view.due(&account, now, beyond, limit);
+        let reads = read(&self.inner.lanes, look).await?;
         let mut entries = Vec::with_capacity(reads.len().min(most));
         for read in reads {
             match read.fault {
@@ -371,11 +362,6 @@ impl Queue {
     fn shared(&self) -> &Shared {
         &self.inner.store.shared
     }
-}
-
-/// Whole seconds; a fraction more or less of history is nothing.
-fn seconds(time: Duration) -> u64 {
-    time.as_secs()
 }
 
 /// Reads off the async threads.

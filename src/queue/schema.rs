@@ -98,7 +98,7 @@ pub(super) fn open(
 ) -> Result<Opened, OpenError> {
     let failed = |what: String| OpenError::Failed { dir: dir.to_owned(), what };
     durable::make_dir(dir)
-        .map_err(|error| failed(format!("cannot be made or closed to others: {error}")))?;
+        .map_err(|error| failed(format!("cannot be made or closed to others: {error}; make it the property of the user submitd runs as, or set state_dir")))?;
     durable::make_dir(&bodies(dir)).map_err(|error| failed(format!("body: {error}")))?;
     let lock = lock(dir)?;
     let file = database(dir);

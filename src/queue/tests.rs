@@ -179,6 +179,25 @@ async fn b01_attempting_becomes_uncertain_at_reopening_and_says_so() {
 }
 
 #[tokio::test]
+async fn b16_mail_that_a_wrong_clock_put_far_ahead_is_found() {
+    let (_dir, queue) = store();
+    for number in [1, 500, 9_000] {
+        accept(&queue, number, 10).await;
+    }
+    let due = |beyond: Option<u64>, most| {
+        let queue = queue.clone();
+        async move {
+            let beyond = beyond.map(moment);
+            let entries = queue.due_or_beyond("a", moment(100), beyond, most, &[]).await.unwrap();
+            entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(due(None, 10).await, [id(1)]);
+    assert_eq!(due(Some(1_000), 10).await, [id(1), id(9_000)]);
+    assert_eq!(due(Some(1_000), 1).await, [id(1)], "what is due goes first");
+}
+
+#[tokio::test]
 async fn b18_a_second_opener_is_refused_and_told_who_holds_it() {
     let (dir, queue) = store();
     let Err(OpenError::InUse { holder, .. }) = Queue::open(settings(dir.path())) else {

@@ -10,16 +10,24 @@ mod accounts;
 mod cli;
 /// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
 mod crash;
-/// A mail of each program arrives as it was sent.
-mod deliver;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
 /// A thousand clients that only sit there cost little.
 mod idle;
+/// Every program in every way, and the table of it.
+mod compatibility;
+/// The largest mail of each program arrives as it was sent.
+mod deliver;
+/// Through servers that are not ours.
+mod interop;
 /// What got a 250 survives kill -9.
 mod restart;
+/// No secret is ever shown, whatever goes right or wrong.
+mod secrets;
+/// Programs that call sendmail, mailq and newaliases find them.
+mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.

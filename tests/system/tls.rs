@@ -240,6 +240,35 @@ fn a_client_that_never_shakes_hands_is_let_go_and_plain_smtp_is_no_handshake() {
 }
 
 #[test]
+fn a_balancers_header_comes_before_tls_and_older_versions_can_be_shut_out() {
+    let world = World::new();
+    let pair = Pair::new();
+    pair.write(world.path());
+    let balanced =
+        format!("proxy_protocol = \"127.0.0.1\"\nclients = \"192.0.2.0/24\"\n{}", tls("implicit"));
+    let strict = format!(
+        "[[listener]]\naddress = \"127.0.0.2:0\"\ntls_min_version = \"1.3\"\n{}",
+        tls("starttls")
+    );
+    let config = world.config(&format!("{}{strict}", World::listener(&balanced)));
+    let daemon = world.start(&config).run();
+    let [balanced, strict] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
+    let mut client = talk::tcp(balanced);
+    client.write(b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 465\r\n");
+    let mut client = client.secured(&[&pair]).unwrap();
+    assert!(client.reply().unwrap().starts_with("220 "));
+    client.mail("through a balancer");
+    assert!(received(&world, 1).contains("from client ([192.0.2.1])"));
+    let connect = strict.to_string();
+    for (version, is_spoken) in [("-tls1_2", false), ("-tls1_3", true)] {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-connect", &connect, "-starttls", "smtp", version]);
+        let output = run(openssl.stdin(Stdio::null()));
+        assert_eq!(output.status.success(), is_spoken, "{version}");
+    }
+}
+
+#[test]
 fn health_and_send_go_through_every_kind_of_door() {
     let world = World::new();
     Pair::new().write(world.path());

@@ -6,7 +6,9 @@
 use super::drive::{Goal, Wire};
 use super::{Connection, GOODBYE, Patience, converse};
 use crate::config::{Upstream, UpstreamTls};
+use crate::observe::redact;
 use crate::secret::Secret;
+use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Terms};
 use crate::smtp::sasl_client;
 use crate::upstream::{Credential, Failure, Fault, Stage};
@@ -28,8 +30,9 @@ impl Route {
         let settings = &self.settings;
         let response = sasl_client::xoauth2(credential.mailbox.as_str(), &credential.token)
             .map_err(|error| Failure::at(Stage::Auth, Fault::Local(error.to_string())))?;
-        let (mut wire, mut dialogue) = self.dial(response).await?;
-        match self.advance(&mut wire, &mut dialogue).await? {
+        let (mut wire, mut dialogue) = self.dial(response.clone()).await?;
+        let event = self.advance(&mut wire, &mut dialogue).await;
+        match event.map_err(|failure| without_tokens(failure, &response, &credential.token))? {
             Event::Ready => {}
             other => return Err(unexpected(&dialogue, &other)),
         }
@@ -89,6 +92,17 @@ impl Route {
             .await
             .map_err(|fault| Failure::at(Stage::Tls, fault))
     }
+}
+
+/// A server may give back what it was told; its reply goes into the log.
+fn without_tokens(failure: Failure, response: &Secret, token: &Secret) -> Failure {
+    let clean = |text: &str| redact::without_tokens(text, &[response.expose(), token.expose()]);
+    let fault = match failure.fault {
+        Fault::Reply(reply) => Fault::Reply(Reply { text: clean(&reply.text).into(), ..reply }),
+        Fault::Protocol(text) => Fault::Protocol(clean(&text)),
+        other => other,
+    };
+    Failure { fault, ..failure }
 }
 
 fn unexpected(dialogue: &Dialogue, event: &Event) -> Failure {

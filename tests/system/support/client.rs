@@ -69,10 +69,14 @@ impl Client {
         self.reply()
     }
 
-    /// Hands in one small mail over a connection of its own and gives the last reply.
+    /// Hands in one small mail over a connection of its own and gives the last reply, or the refusal
+    /// of MAIL.
     pub fn submit(address: SocketAddr, to: &[&str], subject: &str) -> String {
         let mut client = Self::hello(address).unwrap();
-        client.say("MAIL FROM:<erp@contoso.com>").unwrap();
+        let reply = client.say("MAIL FROM:<erp@contoso.com>").unwrap();
+        if !reply.starts_with("250") {
+            return reply;
+        }
         for to in to {
             let reply = client.say(&format!("RCPT TO:<{to}>")).unwrap();
             assert!(reply.starts_with("250"), "{to}: {reply}");
