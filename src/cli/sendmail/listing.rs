@@ -211,6 +211,7 @@ mod tests {
             max_size: 1 << 20,
             reserve: 0,
             history: Duration::from_secs(1),
+            hold: Vec::new(),
         };
         let queue = crate::queue::Queue::open(settings).expect("open");
         let mut out = Vec::new();
