@@ -4,20 +4,19 @@
 //! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
 
 use crate::accounts::{Accounts, Proofs};
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, OnUncertain};
 use crate::delivery::{self, Delivery};
 use crate::listener::{BindError, Listeners, Prepared};
 use crate::oauth::{Keeper, VaultError};
 use crate::queue::{self, OpenError, Queue};
 use crate::session::{Shared, TlsError};
+use crate::tls::{self, TrustError};
 use crate::upstream::smtp::Pool;
-use crate::upstream::tls::{self, TrustError};
-use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use crate::listener::Inherited;
 
@@ -70,10 +69,19 @@ impl App {
             max_size: config.queue.max_size,
             reserve: config.queue.reserve,
             history: config.queue.history,
+            hold: held_accounts(&config),
         })?;
+        let queue::Recovery { uncertain, orphans, damaged } = queue.recovery();
+        tracing::info!(
+            uncertain = uncertain.len(),
+            orphans,
+            damaged = damaged.len(),
+            "the queue is open"
+        );
+        tell_unserved(&queue, &config).await;
         let mut listeners = Listeners::new(inherited);
         let prepared = prepare(&mut listeners, &config, &proofs, &queue)?;
-        let routes = Routes(Arc::new(ArcSwap::from_pointee(Trust::read(&config)?)));
+        let routes = Routes::new(Trust::read(&config)?);
         let keeper = Arc::new(Keeper::open(&config.accounts, &config.state_dir)?);
         keeper.start();
         let delivery = Delivery::start(
@@ -101,6 +109,9 @@ impl App {
         self.keeper.replace(&config.accounts)?;
         self.keeper.start();
         self.routes.replace(trust);
+        let bounds = &config.queue;
+        self.queue.set_bounds(bounds.max_size, bounds.reserve, bounds.history);
+        tell_unserved(&self.queue, &config).await;
         self.delivery.reload(delivery::Settings::of(&config), config.accounts.clone());
         self.listeners.apply(prepared);
         self.config = config;
@@ -145,6 +156,31 @@ impl App {
     }
 }
 
+/// Accounts whose mail of unknown fate waits for a person.
+fn held_accounts(config: &Config) -> Vec<String> {
+    let holds = config.accounts.iter().filter(|account| account.on_uncertain == OnUncertain::Hold);
+    holds.map(|account| account.name.clone()).collect()
+}
+
+/// Says which mail nobody will send: its account is no longer in the configuration. It is kept.
+async fn tell_unserved(queue: &Queue, config: &Config) {
+    let counts = match queue.counts().await {
+        Ok(counts) => counts,
+        Err(error) => return tracing::error!(%error, "the queue cannot be read"),
+    };
+    for count in counts {
+        if config.accounts.iter().all(|account| account.name != count.account) {
+            tracing::warn!(
+                account = %count.account,
+                mails = count.mails,
+                state = %count.state,
+                "this account is not in the configuration and its mail is kept unsent: add the account again, \
+                 or remove the mail"
+            );
+        }
+    }
+}
+
 /// Binds what `config` names.
 fn prepare(
     listeners: &mut Listeners,
@@ -181,25 +217,61 @@ impl Trust {
         }
         Ok(Self { hostname: config.hostname.clone(), system, extra })
     }
+
+    /// For an account with this `ca_file`; none where it was not read.
+    fn of(&self, ca_file: Option<&PathBuf>) -> Option<&Arc<ClientConfig>> {
+        match ca_file {
+            Some(file) => self.extra.get(file),
+            None => Some(&self.system),
+        }
+    }
 }
 
-/// The ways to the upstreams; what they trust changes with a reload.
+/// The ways to the upstreams; what they trust changes with a reload, also for accounts that did not
+/// change: the file of an authority may hold another one under the same name.
 #[derive(Clone, Debug)]
-struct Routes(Arc<ArcSwap<Trust>>);
+struct Routes(Arc<Mutex<Ways>>);
+
+#[derive(Debug)]
+struct Ways {
+    trust: Trust,
+    made: Vec<(Option<PathBuf>, Weak<Pool>)>,
+}
 
 impl Routes {
+    fn new(trust: Trust) -> Self {
+        Self(Arc::new(Mutex::new(Ways { trust, made: Vec::new() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ways> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn replace(&self, trust: Trust) {
-        self.0.store(Arc::new(trust));
+        let mut ways = self.lock();
+        ways.made.retain(|(ca_file, pool)| {
+            let Some(pool) = pool.upgrade() else { return false };
+            // One whose authority is no longer named goes with its account.
+            if let Some(tls) = trust.of(ca_file.as_ref()) {
+                pool.reroute(trust.hostname.clone(), tls.clone());
+            }
+            true
+        });
+        ways.trust = trust;
     }
 
     /// Makes the way to an account's upstream, for `delivery`.
     fn couriers(&self) -> impl Fn(&Account) -> Arc<Pool> + Send + 'static {
         let routes = self.clone();
         move |account| {
-            let trust = routes.0.load();
-            let extra = account.upstream.ca_file.as_ref().and_then(|file| trust.extra.get(file));
-            let tls = extra.unwrap_or(&trust.system).clone();
-            Arc::new(Pool::new(account.upstream.clone(), trust.hostname.clone(), tls))
+            let mut ways = routes.lock();
+            let ca_file = account.upstream.ca_file.clone();
+            let trust = &ways.trust;
+            let tls = trust.of(ca_file.as_ref()).unwrap_or(&trust.system).clone();
+            let pool = Pool::new(account.upstream.clone(), trust.hostname.clone(), tls);
+            let pool = Arc::new(pool);
+            ways.made.push((ca_file, Arc::downgrade(&pool)));
+            pool
         }
     }
 }

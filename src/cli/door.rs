@@ -11,6 +11,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,13 @@ pub struct Door {
 impl From<SocketAddr> for Door {
     fn from(address: SocketAddr) -> Self {
         let address = ListenAddress::Tcp(reachable(address));
+        Self { address, is_implicit: false, is_balanced: false, rank: 0 }
+    }
+}
+
+impl From<PathBuf> for Door {
+    fn from(path: PathBuf) -> Self {
+        let address = ListenAddress::Unix(path);
         Self { address, is_implicit: false, is_balanced: false, rank: 0 }
     }
 }
@@ -60,9 +68,21 @@ impl Door {
         listener.doors().map(of).collect()
     }
 
-    /// The one that asks least of a client: no login, no TLS, TCP before Unix sockets.
+    /// Those of all listeners, the one first that asks least of a client: no login, no TLS, TCP before
+    /// Unix sockets. Ports that the system chooses are left out: nobody can know them.
+    pub fn by_ease(listeners: &[Listener]) -> Vec<Self> {
+        let is_known = |door: &Self| match &door.address {
+            ListenAddress::Tcp(address) => address.port() != 0,
+            ListenAddress::Unix(_) => true,
+        };
+        let mut doors: Vec<_> = listeners.iter().flat_map(Self::all).filter(is_known).collect();
+        doors.sort_by_key(|door| door.rank);
+        doors
+    }
+
+    /// The one that asks least of a client.
     pub fn easiest(config: &Config) -> Option<Self> {
-        config.listeners.iter().flat_map(Self::all).min_by_key(|door| door.rank)
+        Self::by_ease(&config.listeners).into_iter().next()
     }
 
     /// Goes in. `patience`: for connecting, and for each read and write.
@@ -88,6 +108,24 @@ impl Door {
                 self.enter(stream, Ipv4Addr::LOCALHOST.into())
             }
         }
+    }
+
+    /// The bare socket, for a client that speaks for itself.
+    ///
+    /// # Errors
+    /// Nobody there, or the listener begins with TLS.
+    pub fn socket(&self, patience: Duration) -> std::io::Result<socket2::Socket> {
+        if self.is_implicit {
+            return Err(std::io::Error::other("this listener begins with TLS"));
+        }
+        let mut socket: socket2::Socket = match &self.address {
+            ListenAddress::Tcp(address) => TcpStream::connect_timeout(address, patience)?.into(),
+            ListenAddress::Unix(path) => UnixStream::connect(path)?.into(),
+        };
+        if self.is_balanced {
+            socket.write_all(b"PROXY UNKNOWN\r\n")?;
+        }
+        Ok(socket)
     }
 
     fn enter<S: Read + Write + 'static>(&self, stream: S, name: IpAddr) -> std::io::Result<Stream> {

@@ -49,8 +49,11 @@ async fn serve(config: Config, file: Option<&Path>) -> ExitCode {
     let mut app = match App::start(config, inherited_sockets()).await {
         Ok(app) => app,
         Err(error) => {
+            if !tracing::enabled!(tracing::Level::ERROR) {
+                return exit::fail(exit::TEMPORARY, error);
+            }
             tracing::error!("{error}");
-            return exit::fail(exit::TEMPORARY, error);
+            return ExitCode::from(exit::TEMPORARY);
         }
     };
     tell(&[NotifyState::Ready, NotifyState::Status(&app.status())]);

@@ -40,7 +40,9 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
         None => true,
     });
     let Some(account) = account else {
-        return exit::fail(exit::USAGE, "no account of this name in the configuration");
+        let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+        let text = format!("--account: there is none of this name; there is {}", names.join(", "));
+        return exit::fail(exit::USAGE, text);
     };
     let from = args.from.as_ref().unwrap_or(&account.mailbox);
     let message = match compose(from, &args.to, &args.subject, &args.body) {
@@ -53,12 +55,15 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
     match submit(door, from, &args.to, &message) {
         Ok(reply) => {
             println!("{reply}");
-            println!("its way can be followed in the log by that id");
+            // The last word of `2.0.0 queued as ID`.
+            let id = reply.rsplit(' ').next().unwrap_or_default();
+            println!("the log tells its way: journalctl -u submitd -g {id}");
             ExitCode::SUCCESS
         }
         Err(error) => {
             let code = match &error {
                 SubmitError::Unreachable { .. } | SubmitError::Broken(_) => exit::UNAVAILABLE,
+                SubmitError::Message(_) => exit::IO,
                 SubmitError::Refused { reply, .. } if reply.starts_with('4') => exit::TEMPORARY,
                 SubmitError::Refused { .. } => exit::FAILED,
             };

@@ -6,8 +6,10 @@
 use super::account::{self, YEAR};
 use super::certificate::{Identity, IdentityError};
 use super::listener;
+use super::local;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
+use super::user;
 use super::value::{Size, Wrong, words};
 use super::{Account, Config, Headers, Log, LogFormat, Queue, User};
 use crate::secret::Secret;
@@ -21,10 +23,14 @@ pub(super) type ReadSecret<'a> = &'a dyn Fn(&Path) -> Result<Secret, Wrong>;
 /// Whether a file can be read; else why not.
 pub(super) type Readable<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
 
+/// How a file that is no secret is read; else why not.
+pub(super) type ReadText<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
 /// Certificate and key as they are written, found and tried.
 pub(super) type FindIdentity<'a> = &'a dyn Fn(&Path, &Path) -> Result<Identity, IdentityError>;
 
 /// What the machine says.
+#[derive(Clone)]
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
     pub base: PathBuf,
@@ -36,18 +42,16 @@ pub(super) struct Surroundings<'a> {
     pub read_secret: ReadSecret<'a>,
     /// Whether a file can be read.
     pub readable: Readable<'a>,
+    /// The text of a file that is no secret; else why it cannot be had.
+    pub read_text: ReadText<'a>,
     /// How certificate and key of a listener are found and tried.
     pub identity: FindIdentity<'a>,
 }
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 4] = [
-    ("default_domain", "leave it out"),
-    ("aliases", "leave it out"),
-    ("notify", "leave it out and watch the log"),
-    ("admin", "leave it out"),
-];
+const TOP_LATER: [(&str, &str); 2] =
+    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
 const TABLES: [(&str, &str); 6] =
     [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
 /// Walks everything; problems and warnings lie in `walk` afterwards.
@@ -57,6 +61,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let hostname = top.or("hostname", around.hostname.clone());
     check_hostname(&top, &hostname);
     let drain_timeout = top.within("drain_timeout", Duration::from_secs(25), Duration::ZERO..=YEAR);
+    let local = Arc::new(local::local(&top, around, &hostname));
     let names = account_names(table);
     let listeners = listener::listeners(&top, around, &names);
     let accounts = accounts(&top, around);
@@ -71,6 +76,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         state_dir,
         hostname,
         drain_timeout,
+        local,
         listeners,
         accounts,
         users,
@@ -129,7 +135,7 @@ fn users(top: &Section<'_>, around: &Surroundings<'_>, accounts: &[String]) -> V
     let mut all = Vec::new();
     for section in top.sections("user") {
         check_unique(&section, &mut names, str::to_owned);
-        all.extend(account::user(section, around, accounts));
+        all.extend(user::user(section, around, accounts));
     }
     all
 }
@@ -279,6 +285,27 @@ client_secret = "hunter2"
             (
                 "[headers]\nadd_date = \"yes\"",
                 r#"9:12: headers.add_date: expected true or false, found text; write true or false, without quotes"#,
+            ),
+            (
+                "[[user]]\nname = \"a\"\npassword = \"x\"\naccount = \"erp\"\naccounts = [\"erp\", \"hr\"]",
+                "12:12: user \"a\": accounts: there is no account \"hr\"; write \"erp\"\n\
+                 submitd.toml:12:12: user \"a\": accounts: stands beside account; keep one of the two",
+            ),
+            (
+                "[[user]]\nname = \"a\"\npassword = \"x\"\nsenders = [\"@\"]\nrecipients = []",
+                "11:12: user \"a\": senders: \"@\" is no address or domain; write \"user@domain\", \"@domain\" or \"*\"\n\
+                 submitd.toml:12:14: user \"a\": recipients: allows nobody; write \"user@domain\", \"@domain\" or \"*\"",
+            ),
+            (
+                "[[listener]]\naddress = \"10.1.2.3:25\"\nallow_insecure = true\n\
+                 clients = \"10.0.0.0/8\"\nauth = \"accept_any\"",
+                "12:8: listener: auth: \"accept_any\" takes every password, and clients are not of this \
+                 machine only; use a loopback address without proxy_protocol, or auth = \"required\"",
+            ),
+            (
+                "[[listener]]\nauth = \"accept_any\"\nproxy_protocol = \"127.0.0.1\"",
+                "9:8: listener: auth: \"accept_any\" takes every password, and clients are not of this \
+                 machine only; use a loopback address without proxy_protocol, or auth = \"required\"",
             ),
             ("[haeders]", r#"8:2: haeders: there is no such key; did you mean "headers"?"#),
             (
@@ -471,7 +498,7 @@ client_secret = "hunter2"
             ),
             (
                 "[[user]]\nname = \"a\"\npassword_hash = \"$2y$10$abc\"",
-                r#"10:17: user "a": password_hash: is not an argon2 hash; write one of the form $argon2id$…"#,
+                r#"10:17: user "a": password_hash: is not an argon2 hash; make one with `submitd user hash`; it begins with $argon2id$"#,
             ),
             (
                 "[[user]]\nname = \"a\"\npassword = \"hunter5\"\naccount = \"crm\"",

@@ -4,11 +4,12 @@
 //! otherwise (`allow_insecure`, `clients`). It touches no file: certificates are read through the function
 //! it is given.
 
-use super::account::{self, YEAR};
+use super::account::YEAR;
 use super::certificate::{Identity, IdentityError};
 use super::check::Surroundings;
 use super::section::Section;
 use super::tree::{Node, Value};
+use super::user;
 use super::value::{Size, Written, Wrong, quote, text, words};
 use super::{Auth, BareNewline, Listener, Network, Received};
 use std::collections::HashSet;
@@ -87,9 +88,9 @@ words!(TlsVersion { "1.2" => Tls12, "1.3" => Tls13 } later {
     "1.1" => "it is broken (RFC 8996); write \"1.2\"",
 });
 
-words!(Auth { "none" => None, "optional" => Optional, "required" => Required } later {
-    "accept_any" => "use \"optional\" or \"none\"",
-});
+words!(Auth {
+    "none" => None, "optional" => Optional, "required" => Required, "accept_any" => AcceptAny,
+} later {});
 words!(BareNewline { "normalise" => Normalise, "reject" => Reject } later {
     "normalize" => "it is spelt \"normalise\"",
 });
@@ -182,7 +183,8 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
     let auth = section.or("auth", Auth::Optional);
     let clients = section.or("clients", loopback_networks());
     let proxy_protocol = section.optional::<Vec<Network>>("proxy_protocol").unwrap_or_default();
-    let account = account::reference(section, names);
+    let account = user::reference(section, names);
+    let recipients = section.optional("recipients").unwrap_or_default();
     let size = section.within("max_message_size", Size(35 << 20), Size(64 << 10)..=Size(1 << 30));
     let second = Duration::from_secs(1);
     let newline = if is_local { BareNewline::Normalise } else { BareNewline::Reject };
@@ -196,6 +198,7 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
         proxy_protocol,
         auth,
         account,
+        recipients,
         max_message_size: size.0,
         max_recipients: section.within("max_recipients", 500, 1..=10_000),
         max_connections: section.within("max_connections", 1_000, 1..=100_000),
@@ -270,12 +273,19 @@ fn check_reach(section: &Section<'_>, listener: &Listener, tls: TlsWord, is_allo
             "write a port that programs can be told; the log names the one that was chosen";
         section.doubt("address", "port 0 lets the system choose a free port", remedy);
     }
-    if listener.doors().all(|door| door.is_local()) {
+    let is_local = listener.doors().all(|door| door.is_local());
+    // A balancer brings clients of anywhere to a loopback address.
+    if listener.auth == Auth::AcceptAny && (!is_local || !listener.proxy_protocol.is_empty()) {
+        let what = "\"accept_any\" takes every password, and clients are not of this machine only";
+        let remedy = "use a loopback address without proxy_protocol, or auth = \"required\"";
+        section.wrong("auth", what, remedy);
+    }
+    if is_local {
         return;
     }
     let missing = match (tls, listener.auth) {
         (TlsWord::None, _) => Some("has no TLS"),
-        (_, Auth::None | Auth::Optional) => Some("needs no login"),
+        (_, Auth::None | Auth::Optional | Auth::AcceptAny) => Some("needs no login"),
         (_, Auth::Required) => None,
     };
     match missing {

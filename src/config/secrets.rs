@@ -82,17 +82,22 @@ fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
 /// repeated.
 fn unread(path: &Path, error: &std::io::Error) -> Wrong {
     use std::io::ErrorKind;
-    let directory = path.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
     match error.kind() {
         ErrorKind::PermissionDenied => Wrong::new(
             format!("{} may not be read by us", path.display()),
             format!("let the user submitd runs as own it: chown submitd {}", path.display()),
         ),
         ErrorKind::NotFound => Wrong::new(
-            format!(
-                "names a file that does not exist in {:?}",
-                if directory.is_empty() { "." } else { &directory }
-            ),
+            match path.parent().unwrap_or(Path::new("/")) {
+                here if here.as_os_str().is_empty() => {
+                    "names a file that does not exist in \".\"".to_owned()
+                }
+                directory if directory.is_dir() => {
+                    format!("names a file that does not exist in {:?}", directory.display())
+                }
+                // Base64 may hold slashes: this too may be a piece of a secret.
+                _ => "names a file in a directory that does not exist".to_owned(),
+            },
             "write the secret into that file, with mode 600",
         ),
         kind => Wrong::new(format!("names a file that cannot be read ({kind})"), "name another"),

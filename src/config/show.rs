@@ -74,6 +74,7 @@ pub fn keys() -> Vec<String> {
         state_dir: PathBuf::from("/var/lib/submitd"),
         read_secret: &|_| Err(Wrong::new("", "")),
         readable: &|_| Ok(()),
+        read_text: &|_| Ok(String::new()),
         identity: &|_, _| {
             Err(IdentityError { key: "key", what: String::new(), remedy: String::new() })
         },

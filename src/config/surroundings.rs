@@ -96,6 +96,9 @@ impl Machine {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.kind().to_string()),
             },
+            read_text: &|path| {
+                std::fs::read_to_string(path).map_err(|error| error.kind().to_string())
+            },
             identity: &|certificate, key| {
                 let files = (certificate, key);
                 let credentials = self.credentials.as_deref();

@@ -5,7 +5,6 @@
 
 use super::Limit;
 use super::tree::{Node, Origin, Value};
-use crate::mail::Address;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -203,18 +202,17 @@ impl Written for Limit {
     }
 }
 
-impl Written for Address {
+/// Names.
+impl Written for Vec<String> {
     fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        let text = text(node)?;
-        let remedy = "write user@domain";
-        match Self::parse(text) {
-            Ok(address) if address.domain().is_some() => Ok(address),
-            Ok(_) => Err(vec![Wrong::new(format!("{text:?} has no domain"), remedy)]),
-            Err(error) => Err(vec![Wrong::new(format!("{text:?}: {error}"), remedy)]),
+        let all = each(node, "a list of names", |node| text(node).map(str::to_owned))?;
+        if all.is_empty() {
+            return Err(vec![Wrong::new("is empty", "write a name, or leave the key out")]);
         }
+        Ok(all)
     }
     fn write(&self) -> String {
-        quote(self.as_str())
+        list(self.iter().map(|name| quote(name)))
     }
 }
 

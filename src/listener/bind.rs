@@ -3,7 +3,6 @@
 //! It promises that a Unix socket's file is replaced only where nobody listens on it, that it never stands
 //! there with the wrong mode, and that it goes when its door closes.
 
-use super::explain;
 use crate::config::ListenAddress;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +16,34 @@ const BACKLOG: i32 = 1024;
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {address}: {}", explain(.error))]
+#[error("listener {address}: {}", explain(.address, .error))]
 pub struct BindError {
     /// Which.
     pub address: ListenAddress,
     /// Why.
     pub error: std::io::Error,
+}
+
+fn explain(address: &ListenAddress, error: &std::io::Error) -> String {
+    let is_unix = matches!(address, ListenAddress::Unix(_));
+    let words = match (error.kind(), is_unix) {
+        (ErrorKind::AddrInUse, false) => {
+            "the port is taken; another submitd or mail server may run: see `ss -ltnp`"
+        }
+        (ErrorKind::AddrInUse, true) => {
+            "the socket is taken; another submitd may run: see `ss -lxp`"
+        }
+        (ErrorKind::PermissionDenied, false) => {
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE or socket activation"
+        }
+        (ErrorKind::PermissionDenied, true) => "we may not write its directory",
+        (ErrorKind::NotFound, true) => {
+            "its directory does not exist; systemd makes one with RuntimeDirectory="
+        }
+        (ErrorKind::AlreadyExists, true) => "there is a file of this name that is no socket",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
 }
 
 /// A listening socket of systemd's (sd_listen_fds(3)).
@@ -67,7 +88,7 @@ pub enum Socket {
     /// IPv4 or IPv6.
     Tcp(TcpListener),
     /// A Unix socket, and its file where that is ours.
-    Unix(UnixListener, #[allow(dead_code, reason = "it goes with the socket")] Option<SocketFile>),
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// What came in.
@@ -89,6 +110,11 @@ impl Socket {
             ListenAddress::Tcp(address) => tcp(*address).map(Self::Tcp),
             ListenAddress::Unix(path) => unix(path, unix_mode),
         }
+    }
+
+    /// Whether it is a Unix socket whose file is ours, not systemd's.
+    pub fn has_own_file(&self) -> bool {
+        matches!(self, Self::Unix(_, Some(_)))
     }
 
     /// Where it listens, with the port that the system chose.
@@ -181,6 +207,14 @@ impl Drop for SocketFile {
         if about.is_ok_and(|about| about.ino() == self.inode) {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Gives the file of an open Unix socket another mode.
+pub fn change_mode(address: &ListenAddress, mode: u32) {
+    let ListenAddress::Unix(path) = address else { return };
+    if let Err(error) = std::fs::set_permissions(path, PermissionsExt::from_mode(mode)) {
+        tracing::error!(%address, %error, "unix_mode cannot be changed");
     }
 }
 

@@ -6,6 +6,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Refusals are told no more often than this.
+const TELL: Duration = Duration::from_secs(1);
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
@@ -17,6 +21,8 @@ pub struct Crowd {
 struct Counts {
     all: usize,
     by_client: HashMap<IpAddr, usize>,
+    told: Option<Instant>,
+    untold: usize,
 }
 
 /// A connection that counts until it is dropped.
@@ -35,6 +41,19 @@ impl Crowd {
         }
         counts.all += 1;
         Some(Place { crowd: self.clone(), client: None })
+    }
+
+    /// Whether a refusal is to be told now; with how many were not told since the last one.
+    ///
+    /// A flood of connections must not become a flood of lines.
+    pub fn tell(&self, now: Instant) -> Option<usize> {
+        let mut counts = self.counts();
+        if counts.told.is_some_and(|told| now.saturating_duration_since(told) < TELL) {
+            counts.untold += 1;
+            return None;
+        }
+        counts.told = Some(now);
+        Some(std::mem::take(&mut counts.untold))
     }
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -91,5 +110,17 @@ mod tests {
         drop((second, next));
         assert_eq!(crowd.counts().all, 0);
         assert!(crowd.counts().by_client.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_one_line_a_second_with_their_number() {
+        let crowd = Crowd::default();
+        let begin = Instant::now();
+        assert_eq!(crowd.tell(begin), Some(0));
+        for _ in 0..1_000 {
+            assert_eq!(crowd.tell(begin + TELL / 2), None);
+        }
+        assert_eq!(crowd.tell(begin + TELL), Some(1_000));
+        assert_eq!(crowd.tell(begin + TELL * 2), Some(0));
     }
 }

@@ -92,15 +92,20 @@ impl Entrance {
         self.sessions.spawn(async move {
             // Boxed, so that an idle session does not carry its room.
             let admission = Box::pin(admit(&mut stream, peer, &rules)).await;
-            let shared = rules.shared.clone();
+            let Rules { shared, crowd } = &*rules;
+            let (shared, crowd) = (shared.clone(), crowd.clone());
             drop(rules);
             match admission {
                 Ok((client, place)) => {
+                    drop(crowd);
                     session::serve(stream, client, shared, stop).await;
                     drop(place);
                 }
                 Err(Turned::Away { client, why }) => {
-                    tracing::warn!(peer = ?client, ?why, "connection refused");
+                    if let Some(untold) = crowd.tell(std::time::Instant::now()) {
+                        let peer = client.map(|client| client.to_string()).unwrap_or_default();
+                        tracing::warn!(%peer, ?why, untold, "connection refused");
+                    }
                     session::refuse(stream, &shared, why).await;
                 }
                 Err(Turned::Dropped(error)) => {
@@ -172,7 +177,12 @@ async fn header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<IpAddr>, 
                 Progress::More(count) => {
                     let begin = octets.len();
                     octets.resize(begin + count, 0);
-                    stream.read_exact(&mut octets[begin..]).await?;
+                    // Not `read_exact`: what is shorter than a header must not have to wait for more.
+                    let read = stream.read(&mut octets[begin..]).await?;
+                    octets.truncate(begin + read);
+                    if read == 0 {
+                        return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into());
+                    }
                 }
             }
         }

@@ -16,28 +16,11 @@ use arc_swap::ArcSwap;
 use bind::Socket;
 use entrance::{Entrance, Rules};
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-fn explain(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            "the port is taken; another submitd or mail server may run: see `ss -ltnpx`".into()
-        }
-        ErrorKind::AlreadyExists => "there is a file of this name that is no socket".into(),
-        ErrorKind::NotFound => "its directory does not exist; under systemd: RuntimeDirectory=".into(),
-        ErrorKind::PermissionDenied => {
-            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE or socket activation, a Unix \
-             socket a directory we may write"
-                .into()
-        }
-        _ => error.to_string(),
-    }
-}
 
 /// All doors of the daemon.
 #[derive(Debug)]
@@ -55,6 +38,7 @@ struct Door {
     rules: Arc<ArcSwap<Rules>>,
     stop: CancellationToken,
     accepting: tokio::task::JoinHandle<()>,
+    has_own_file: bool,
 }
 
 /// Sockets that are bound and not yet in use.
@@ -111,6 +95,10 @@ impl Listeners {
             for address in shared.listener.doors() {
                 let rules = Rules { shared: shared.clone(), crowd: crowd.clone() };
                 if let Some(door) = self.open.remove(&address) {
+                    let mode = shared.listener.unix_mode;
+                    if door.has_own_file && door.rules.load().shared.listener.unix_mode != mode {
+                        bind::change_mode(&address, mode);
+                    }
                     door.rules.store(Arc::new(rules));
                     kept.insert(address, door);
                 } else if let Some(socket) = prepared.fresh.remove(&address) {
@@ -164,6 +152,7 @@ impl Listeners {
         tracing::info!(address = %bound, "listening");
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let stop = CancellationToken::new();
+        let has_own_file = socket.has_own_file();
         let entrance = Entrance {
             socket,
             rules: rules.clone(),
@@ -171,6 +160,6 @@ impl Listeners {
             stop_sessions: self.stop_sessions.clone(),
         };
         let accepting = tokio::spawn(entrance.accept_until(stop.clone()));
-        Door { bound, rules, stop, accepting }
+        Door { bound, rules, stop, accepting, has_own_file }
     }
 }

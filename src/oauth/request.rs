@@ -5,7 +5,7 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Grant, OAuth};
+use crate::config::{Account, Grant, OAuth};
 use crate::secret::Secret;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
@@ -46,12 +46,22 @@ pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
 }
 
 /// The application (client) id of a grant.
-pub fn client_id(grant: &Grant) -> &str {
+fn client_id(grant: &Grant) -> &str {
     match grant {
         Grant::ClientCredentials { client_id, .. } | Grant::RefreshToken { client_id, .. } => {
             client_id
         }
     }
+}
+
+/// What the placeholders of a remedy stand for ([`crate::diagnosis::fill`]).
+pub fn names(account: &Account) -> [(&'static str, &str); 4] {
+    [
+        ("account", &account.name),
+        ("client_id", client_id(&account.grant)),
+        ("tenant", tenant(&account.oauth)),
+        ("mailbox", account.mailbox.as_str()),
+    ]
 }
 
 /// The application's secret, if this grant has one.
@@ -63,7 +73,7 @@ pub fn client_secret(grant: &Grant) -> Option<&Secret> {
 }
 
 /// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.
-pub fn tenant(oauth: &OAuth) -> &str {
+fn tenant(oauth: &OAuth) -> &str {
     let first = oauth.token_url.path_segments().and_then(|mut segments| segments.next());
     match first {
         Some(tenant) if oauth.token_url.path().contains("/oauth2/") && !tenant.is_empty() => tenant,

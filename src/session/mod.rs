@@ -7,6 +7,8 @@ mod accept;
 mod patience;
 mod refuse;
 mod replies;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod wire;
 
@@ -243,10 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Event::Authenticate(credentials) => self.authenticate(credentials).await,
             Event::Mail(mail) => self.mail(mail),
             Event::Rcpt(recipient) => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.add(recipient);
-                }
-                self.dialogue.answer(&replies::RECIPIENT_OK);
+                let taken = self.transaction.as_mut().map(|mail| mail.add(recipient));
+                self.dialogue.answer(&taken.unwrap_or(replies::STORE_FAILED));
             }
             Event::Data => {
                 if let Some(transaction) = &mut self.transaction {
@@ -272,9 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.dialogue.answer(&replies::LOGIN_WRONG);
             return;
         };
-        let reply = match self.shared.accounts.login(&user, password).await {
+        let Shared { accounts, listener, .. } = &*self.shared;
+        let reply = match accounts.login(listener, self.peer, &user, password).await {
             Ok(logged_in) => {
-                self.user = Some(logged_in);
+                self.user = logged_in;
                 replies::LOGGED_IN
             }
             Err(error) => {
@@ -282,6 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(%user, peer = ?self.peer, %error, "login refused");
                 match error {
                     LoginError::Broken => replies::LOGIN_BROKEN,
+                    LoginError::Blocked => replies::LOGIN_BLOCKED,
                     LoginError::NoUsers | LoginError::Wrong => replies::LOGIN_WRONG,
                 }
             }
@@ -298,20 +300,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn open(&mut self, mail: Mail) -> Result<Reply, Reply> {
         let shared = &self.shared;
         let sender = mail.sender.as_ref();
-        let account = shared
+        let permit = shared
             .accounts
-            .choose(&shared.listener, self.user.as_ref(), sender)
+            .permit(&shared.listener, self.user.as_ref(), self.peer, sender)
             .map_err(|error| {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
-                replies::NO_ACCOUNT
+                replies::forbidden(error)
             })?;
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
         let now = SystemTime::now();
-        let account = account.clone();
-        self.transaction = Some(Transaction::new(Id::new(now, random()), account, mail, now));
+        self.transaction = Some(Transaction::new(Id::new(now, random()), permit, mail, now));
         Ok(replies::SENDER_OK)
     }
 

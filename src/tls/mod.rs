@@ -1,10 +1,12 @@
-//! TLS towards upstreams: whom we trust, and what a failed handshake means in plain words.
+//! TLS towards servers, of mail and of tokens: whom we trust, and what a failed handshake means in plain words.
 //!
 //! It promises that chain and host name are always verified; there is no switch to turn that off. Trusted
 //! are the system's certificates, the operator's file besides them, and, where the system has none (an
 //! empty container), the roots of Mozilla's list that are compiled in.
 
-use super::certificate::Names;
+mod certificate;
+
+use certificate::Names;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -40,7 +42,7 @@ pub enum TrustError {
     Setup(String),
 }
 
-/// TLS 1.2 and 1.3 with verification, for all connections to one upstream.
+/// TLS 1.2 and 1.3 with verification, for all connections to one server.
 ///
 /// `ca_file` holds certificates trusted besides the system's, in PEM.
 ///
@@ -211,25 +213,45 @@ fn date(time: UnixTime) -> String {
 
 /// A failed handshake in words.
 pub fn explain(error: &std::io::Error, host: &str) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match inner {
-        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(words)))) => {
-            words.to_string()
-        }
-        Some(Error::InvalidMessage(_)) => {
-            format!(
-                "{host} does not speak TLS here: is it the right port, and starttls or implicit?"
-            )
-        }
-        Some(Error::PeerIncompatible(why)) => {
-            format!("{host} offers no TLS that we accept (1.2 and 1.3): {why:?}")
-        }
-        Some(Error::AlertReceived(alert)) => format!("{host} refused TLS: {alert:?}"),
-        Some(other) => format!("TLS with {host}: {other}"),
+    match refusal(error) {
+        Some(refusal) => in_words(refusal, host),
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             format!("{host} closed the connection during the TLS handshake")
         }
         None => format!("TLS with {host}: {error}"),
+    }
+}
+
+/// What TLS itself said, however deep other layers have wrapped it.
+pub fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref() {
+            return Some(refusal);
+        }
+        next = match error.downcast_ref::<std::io::Error>() {
+            // Its `source` leaves out the error that it wraps.
+            Some(wrapping) => wrapping.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// What TLS said, in words for the operator.
+pub fn in_words(refusal: &Error, host: &str) -> String {
+    match refusal {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(words))) => words.to_string(),
+        Error::InvalidMessage(_) => {
+            format!(
+                "{host} does not speak TLS here: is it the right port, and starttls or implicit?"
+            )
+        }
+        Error::PeerIncompatible(why) => {
+            format!("{host} offers no TLS that we accept (1.2 and 1.3): {why:?}")
+        }
+        Error::AlertReceived(alert) => format!("{host} refused TLS: {alert:?}"),
+        other => format!("TLS with {host}: {other}"),
     }
 }
 
