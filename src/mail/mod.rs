@@ -11,8 +11,8 @@ pub mod local;
 pub mod mailbox;
 pub mod pattern;
 pub mod received;
-pub mod rewrite;
 pub mod recipients;
+pub mod rewrite;
 
 pub use address::Address;
 pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};

@@ -8,18 +8,18 @@ mod support;
 mod accounts;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
+/// Every program in every way, and the table of it.
+mod compatibility;
 /// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
 mod crash;
+/// The largest mail of each program arrives as it was sent.
+mod deliver;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
 /// A thousand clients that only sit there cost little.
 mod idle;
-/// Every program in every way, and the table of it.
-mod compatibility;
-/// The largest mail of each program arrives as it was sent.
-mod deliver;
 /// Through servers that are not ours.
 mod interop;
 /// What got a 250 survives kill -9.
