@@ -34,7 +34,6 @@ mailbox_size_limit = 0
 default_destination_concurrency_limit = 1
 smtp_connection_cache_destinations = static:all
 smtp_connection_cache_time_limit = 10s
-smtp_tls_connection_reuse = yes
 smtp_sasl_auth_enable = yes
 smtp_sasl_security_options = noanonymous
 smtp_tls_secure_cert_match = localhost
@@ -53,7 +52,6 @@ error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
 scache unix - - n - 1 scache
-tlsproxy unix - - n - 0 tlsproxy
 showq unix n - n - - showq
 anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap
