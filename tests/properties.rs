@@ -266,6 +266,20 @@ fn terms(pipelining: bool, reject_bare_newline: bool) -> server::Terms {
     }
 }
 
+/// Lets the server do what it can with what it has heard.
+fn serve(server: &mut server::Dialogue, post: &mut Post) {
+    loop {
+        match server.advance() {
+            server::Event::NeedInput | server::Event::StartTls => return,
+            event => {
+                if let Some(answer) = post.take(event) {
+                    server.answer(&answer);
+                }
+            }
+        }
+    }
+}
+
 /// The two halves, each hearing the other's octets in pieces; TLS is only said. What arrived, and the
 /// recipients of each mail that the client holds for taken.
 fn talk(
@@ -318,16 +332,7 @@ fn talk(
         let said = client.output().split();
         for piece in pieces(&said, to_server) {
             server.feed(piece);
-            loop {
-                match server.advance() {
-                    server::Event::NeedInput | server::Event::StartTls => break,
-                    event => {
-                        if let Some(answer) = post.take(event) {
-                            server.answer(&answer);
-                        }
-                    }
-                }
-            }
+            serve(&mut server, &mut post);
         }
         if wants_tls && server.output().is_empty() {
             wants_tls = false;

@@ -34,6 +34,10 @@ const DIFFERENCES: &[Difference] = &[
     ("it looks for no blank around FROM and TO", |line| {
         [": ", " :", "< ", " >"].iter().any(|sloppy| line.contains(sloppy))
     }),
+    ("it takes parameters that follow the path without a blank", |line| {
+        line.match_indices('>')
+            .any(|(at, _)| !matches!(line[at + 1..].chars().next(), None | Some(' ')))
+    }),
     ("it wants angle brackets and a dot in each domain, we take what old programs write", |line| {
         is_path(line) && !has_plain_path(line)
     }),

@@ -1,6 +1,6 @@
 //! Answers of AUTH: whatever comes, a name is fit for a log, and what was read is written to the same.
 
-use super::input::Input;
+use super::input::{Input, bit};
 use submitd::secret::Secret;
 use submitd::smtp::{sasl, sasl_client};
 
@@ -8,7 +8,7 @@ use submitd::smtp::{sasl, sasl_client};
 pub fn check(octets: &[u8]) {
     let mut input = Input::new(octets);
     let switch = input.octet();
-    if switch % 2 == 0 {
+    if !bit(switch, 0) {
         if let Ok(answer) = std::str::from_utf8(input.rest()) {
             base64(answer);
             let _ = sasl::Mechanism::parse(answer)

@@ -257,7 +257,13 @@ impl Talk<'_> {
             Event::Close => ("Close".to_owned(), None),
         };
         let answer = good.map(|good| self.answer(good, &text));
-        let is_good = answer.as_ref().is_some_and(|answer| answer.code < 400);
+        self.note(event, answer.as_ref().is_some_and(|answer| answer.code < 400));
+        self.events.push(text);
+        answer
+    }
+
+    /// What follows from the answer for what may be asked next.
+    fn note(&mut self, event: &Event, is_good: bool) {
         match event {
             Event::Authenticate(_) => self.authenticated = is_good,
             Event::Mail(_) => self.sender = is_good,
@@ -266,8 +272,6 @@ impl Talk<'_> {
             Event::Data | Event::BodyEnd(_) => self.forget(),
             _ => {}
         }
-        self.events.push(text);
-        answer
     }
 
     /// Of a body that is refused, how much came before depends on the cut.

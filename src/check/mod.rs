@@ -17,6 +17,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// Somebody sits before the screen: no answer is waited for longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One step and what it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -60,7 +63,8 @@ pub async fn walk(
         Ok(trust) => trust,
         Err(error) => return step("TLS", Err(distrust(account, &error))),
     };
-    let (settings, hostname) = (&account.upstream, hostname.to_owned());
+    let (mut settings, hostname) = (account.upstream.clone(), hostname.to_owned());
+    settings.command_timeout = settings.command_timeout.min(PATIENCE);
     match probe_tls(settings.clone(), hostname.clone(), trust.clone()).await {
         Ok(peer) => {
             let seen = format!("{peer} shows a good certificate for {}", settings.host);
@@ -85,7 +89,7 @@ pub async fn walk(
         token: token.secret,
         usable_until: token.usable_until,
     };
-    let login = probe(settings.clone(), hostname, trust, &credential).await;
+    let login = probe(settings, hostname, trust, &credential).await;
     step("AUTH", login.map(|offer| seen(account, &offer)).map_err(|error| explain(account, &error)))
 }
 

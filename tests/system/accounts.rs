@@ -3,11 +3,10 @@
 use crate::support::client::Client;
 use crate::support::daemon::binary;
 use crate::support::mails;
-use crate::support::programs::{Job, Kind, Login, PASSWORD, PROGRAMS, USER, Way, run};
+use crate::support::programs::{Login, PASSWORD, Program, USER, run};
 use crate::support::world::World;
 use base64::Engine;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use submitd::sandbox::{Limits, Mailbox, Options};
 
@@ -39,21 +38,6 @@ fn login(client: &mut Client, name: &str, password: &str) -> String {
     let octets = format!("\0{name}\0{password}");
     let text = base64::engine::general_purpose::STANDARD.encode(octets);
     client.say(&format!("AUTH PLAIN {text}")).unwrap()
-}
-
-/// Sends one mail by a real program.
-fn send_by(name: &str, port: u16, login: Login, file: &Path) {
-    let program = PROGRAMS.iter().find(|program| program.name == name).unwrap();
-    let job = Job {
-        way: Way { starttls: false, login, kind: Kind::One },
-        port,
-        recipients: vec!["ann@example.org"],
-        files: vec![file.to_owned()],
-        subjects: vec!["one".into()],
-        attachment: None,
-        authority: PathBuf::new(),
-    };
-    assert_eq!((program.send)(&[job]), [Ok(())], "{name} {login:?}");
 }
 
 /// A mail with this `From:`.
@@ -174,7 +158,7 @@ fn a13_a_hashed_password_made_by_user_hash_is_good_for_every_mail() {
     let file = world.path().join("mail.eml");
     for (number, login) in [Login::Plain, Login::Login, Login::Plain].into_iter().enumerate() {
         std::fs::write(&file, mails::plain(&format!("m{number}"))).unwrap();
-        send_by("swaks", daemon.port(), login, &file);
+        Program::named("swaks").send_file(daemon.port(), login, &file);
     }
     assert_eq!(world.messages(3).len(), 3);
     let mut client = Client::hello(daemon.address()).unwrap();
@@ -217,10 +201,10 @@ fn accept_any_takes_devices_that_insist_on_a_login() {
     let daemon = world.start(&config(&world, &more, &[("erp", ""), ("hr", "")])).run();
     let file = world.path().join("mail.eml");
     let mut count = 0;
-    for program in ["curl", "swaks"] {
+    for program in ["curl", "swaks"].map(Program::named) {
         for login in [Login::Plain, Login::Login, Login::None] {
             std::fs::write(&file, mails::plain(&format!("m{count}"))).unwrap();
-            send_by(program, daemon.port(), login, &file);
+            program.send_file(daemon.port(), login, &file);
             count += 1;
         }
     }

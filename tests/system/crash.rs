@@ -112,7 +112,7 @@ fn b01_killed_in_the_middle_of_the_body_the_mail_goes_out_once_and_whole() {
     world.faults(|faults| faults.token.hold = true);
     let mut daemon = start(&world);
     let mut client = Client::hello(daemon.address()).unwrap();
-    let sent = mails::large("large");
+    let sent = mails::large("large", 25_000_000);
     for command in ["MAIL FROM:<erp@contoso.com>", "RCPT TO:<ann@example.org>", "DATA"] {
         client.say(command).unwrap();
     }

@@ -214,7 +214,7 @@ fn a_lone_dot_ends_the_message_unless_i_is_said() {
 #[test]
 fn twenty_five_megabytes_arrive_octet_by_octet() {
     let place = Place::new();
-    let mail = mails::large("sendmail-large");
+    let mail = mails::large("sendmail-large", 25_000_000);
     let (code, text) =
         place.sendmail(&["-i", "-v", "-f", "erp@contoso.com", "ann@example.org"], &mail);
     assert_eq!(code, Some(0), "{text}");

@@ -210,6 +210,7 @@ mod tests {
             dir: dir.path().join("queue"),
             max_size: 1 << 20,
             reserve: 0,
+            hold: Vec::new(),
             history: Duration::from_secs(1),
             hold: Vec::new(),
         };

@@ -8,7 +8,7 @@ mod postfix;
 mod rust;
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 pub const USER: &str = "scanner";
@@ -104,6 +104,27 @@ pub struct Program {
     /// Does the errands; one outcome each.
     pub send: fn(&[Job]) -> Vec<Outcome>,
     pub version: fn() -> String,
+}
+
+impl Program {
+    /// The one of this name.
+    pub fn named(name: &str) -> Self {
+        PROGRAMS.into_iter().find(|program| program.name == name).unwrap()
+    }
+
+    /// Sends one file (CRLF lines) to ann@example.org, without TLS.
+    pub fn send_file(&self, port: u16, login: Login, file: &Path) {
+        let job = Job {
+            way: Way { starttls: false, login, kind: Kind::One },
+            port,
+            recipients: vec!["ann@example.org"],
+            files: vec![file.to_owned()],
+            subjects: vec!["one".into()],
+            attachment: None,
+            authority: PathBuf::new(),
+        };
+        assert_eq!((self.send)(&[job]), [Ok(())], "{}", self.name);
+    }
 }
 
 /// Whether this process may do what a program demands that only starts as root.
