@@ -212,7 +212,6 @@ mod tests {
             reserve: 0,
             hold: Vec::new(),
             history: Duration::from_secs(1),
-            hold: Vec::new(),
         };
         let queue = crate::queue::Queue::open(settings).expect("open");
         let mut out = Vec::new();
