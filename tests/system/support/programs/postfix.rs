@@ -76,12 +76,12 @@ impl Instance {
             (MASTER.to_owned(), String::new(), String::new());
         for (number, job) in jobs.iter().enumerate() {
             let _ =
-                write!(master, "job{number} unix - - n - - smtp\n -o syslog_name=job{number}\n");
+                writeln!(master, "job{number} unix - - n - - smtp\n -o syslog_name=job{number}");
             let level = if job.way.starttls { "secure" } else { "none" };
-            let _ = write!(master, " -o smtp_tls_security_level={level}\n");
+            let _ = writeln!(master, " -o smtp_tls_security_level={level}");
             if job.way.login != Login::None {
                 let mechanism = job.way.login.word().to_lowercase();
-                let _ = write!(master, " -o smtp_sasl_mechanism_filter={mechanism}\n");
+                let _ = writeln!(master, " -o smtp_sasl_mechanism_filter={mechanism}");
                 let _ = writeln!(passwords, "[127.0.0.1]:{} {USER}:{PASSWORD}", job.port);
             }
             for subject in &job.subjects {
