@@ -602,7 +602,7 @@ client_secret = "hunter2"
             (
                 "client_secret = \"hunter2\"",
                 "client_secret_file = \"/nowhere/erp.secret\"",
-                r#"7:22: account "erp": client_secret_file: names a file that does not exist in "/nowhere"; write the secret into that file, with mode 600"#,
+                r#"7:22: account "erp": client_secret_file: names a file in a directory that does not exist; write the secret into that file, with mode 600"#,
             ),
         ] {
             assert!(ACCOUNT.contains(from), "{from}");
