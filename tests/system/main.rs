@@ -8,6 +8,8 @@ mod support;
 mod cli;
 /// A mail of each program arrives as it was sent.
 mod deliver;
+/// One mail by each way to a token, and what is told where one does not work.
+mod grants;
 /// What got a 250 survives kill -9.
 mod restart;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
