@@ -4,20 +4,21 @@
 //! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
 
 use crate::accounts::{Accounts, Proofs};
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, OnUncertain};
 use crate::delivery::{self, Delivery};
 use crate::listener::{BindError, Listeners, Prepared};
 use crate::oauth::{Keeper, VaultError};
 use crate::queue::{self, OpenError, Queue};
-use crate::session::Shared;
+use crate::session::{Shared, TlsError};
+use crate::tls::{self, TrustError};
 use crate::upstream::smtp::Pool;
-use crate::upstream::tls::{self, TrustError};
-use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use crate::listener::Inherited;
 
 /// The daemon, running.
 pub struct App {
@@ -39,6 +40,9 @@ pub enum StartError {
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Stored tokens.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -58,20 +62,26 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub async fn start(
-        config: Config,
-        inherited: Vec<std::net::TcpListener>,
-    ) -> Result<Self, StartError> {
+    pub async fn start(config: Config, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let proofs = Proofs::new().map_err(|_| StartError::Randomness)?;
         let queue = Queue::open(queue::Settings {
             dir: config.state_dir.join("queue"),
             max_size: config.queue.max_size,
             reserve: config.queue.reserve,
             history: config.queue.history,
+            hold: held_accounts(&config),
         })?;
+        let queue::Recovery { uncertain, orphans, damaged } = queue.recovery();
+        tracing::info!(
+            uncertain = uncertain.len(),
+            orphans,
+            damaged = damaged.len(),
+            "the queue is open"
+        );
+        tell_unserved(&queue, &config).await;
         let mut listeners = Listeners::new(inherited);
         let prepared = prepare(&mut listeners, &config, &proofs, &queue)?;
-        let routes = Routes(Arc::new(ArcSwap::from_pointee(Trust::read(&config)?)));
+        let routes = Routes::new(Trust::read(&config)?);
         let keeper = Arc::new(Keeper::open(&config.accounts, &config.state_dir)?);
         keeper.start();
         let delivery = Delivery::start(
@@ -99,13 +109,16 @@ impl App {
         self.keeper.replace(&config.accounts)?;
         self.keeper.start();
         self.routes.replace(trust);
+        let bounds = &config.queue;
+        self.queue.set_bounds(bounds.max_size, bounds.reserve, bounds.history);
+        tell_unserved(&self.queue, &config).await;
         self.delivery.reload(delivery::Settings::of(&config), config.accounts.clone());
         self.listeners.apply(prepared);
         self.config = config;
         Ok(())
     }
 
-    /// Where we listen, ports filled in.
+    /// Where we listen on TCP, ports filled in.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
@@ -117,7 +130,7 @@ impl App {
 
     /// What systemd shows: `listening on 127.0.0.1:2525, [::1]:2525; 1 account`.
     pub fn status(&self) -> String {
-        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
+        let addresses: Vec<_> = self.listeners.doors().iter().map(ToString::to_string).collect();
         let accounts = self.config.accounts.len();
         let plural = if accounts == 1 { "" } else { "s" };
         format!("listening on {}; {accounts} account{plural}", addresses.join(", "))
@@ -143,16 +156,45 @@ impl App {
     }
 }
 
+/// Accounts whose mail of unknown fate waits for a person.
+fn held_accounts(config: &Config) -> Vec<String> {
+    let holds = config.accounts.iter().filter(|account| account.on_uncertain == OnUncertain::Hold);
+    holds.map(|account| account.name.clone()).collect()
+}
+
+/// Says which mail nobody will send: its account is no longer in the configuration. It is kept.
+async fn tell_unserved(queue: &Queue, config: &Config) {
+    let counts = match queue.counts().await {
+        Ok(counts) => counts,
+        Err(error) => return tracing::error!(%error, "the queue cannot be read"),
+    };
+    for count in counts {
+        if config.accounts.iter().all(|account| account.name != count.account) {
+            tracing::warn!(
+                account = %count.account,
+                mails = count.mails,
+                state = %count.state,
+                "this account is not in the configuration and its mail is kept unsent: add the account again, \
+                 or remove the mail"
+            );
+        }
+    }
+}
+
 /// Binds what `config` names.
 fn prepare(
     listeners: &mut Listeners,
     config: &Config,
     proofs: &Arc<Proofs>,
     queue: &Queue,
-) -> Result<Prepared, BindError> {
+) -> Result<Prepared, StartError> {
     let accounts = Arc::new(Accounts::new(config, proofs.clone()));
-    let shared = |listener| Shared::new(config, listener, accounts.clone(), queue.clone());
-    listeners.prepare(config.listeners.iter().map(|listener| Arc::new(shared(listener))).collect())
+    let mut wanted = Vec::new();
+    for listener in &config.listeners {
+        let shared = Shared::new(config, listener, accounts.clone(), queue.clone())?;
+        wanted.push(Arc::new(shared));
+    }
+    Ok(listeners.prepare(wanted)?)
 }
 
 /// The TLS settings for each `ca_file` (none: only the system's trust), and our name.
@@ -175,25 +217,61 @@ impl Trust {
         }
         Ok(Self { hostname: config.hostname.clone(), system, extra })
     }
+
+    /// For an account with this `ca_file`; none where it was not read.
+    fn of(&self, ca_file: Option<&PathBuf>) -> Option<&Arc<ClientConfig>> {
+        match ca_file {
+            Some(file) => self.extra.get(file),
+            None => Some(&self.system),
+        }
+    }
 }
 
-/// The ways to the upstreams; what they trust changes with a reload.
+/// The ways to the upstreams; what they trust changes with a reload, also for accounts that did not
+/// change: the file of an authority may hold another one under the same name.
 #[derive(Clone, Debug)]
-struct Routes(Arc<ArcSwap<Trust>>);
+struct Routes(Arc<Mutex<Ways>>);
+
+#[derive(Debug)]
+struct Ways {
+    trust: Trust,
+    made: Vec<(Option<PathBuf>, Weak<Pool>)>,
+}
 
 impl Routes {
+    fn new(trust: Trust) -> Self {
+        Self(Arc::new(Mutex::new(Ways { trust, made: Vec::new() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ways> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn replace(&self, trust: Trust) {
-        self.0.store(Arc::new(trust));
+        let mut ways = self.lock();
+        ways.made.retain(|(ca_file, pool)| {
+            let Some(pool) = pool.upgrade() else { return false };
+            // One whose authority is no longer named goes with its account.
+            if let Some(tls) = trust.of(ca_file.as_ref()) {
+                pool.reroute(trust.hostname.clone(), tls.clone());
+            }
+            true
+        });
+        ways.trust = trust;
     }
 
     /// Makes the way to an account's upstream, for `delivery`.
     fn couriers(&self) -> impl Fn(&Account) -> Arc<Pool> + Send + 'static {
         let routes = self.clone();
         move |account| {
-            let trust = routes.0.load();
-            let extra = account.upstream.ca_file.as_ref().and_then(|file| trust.extra.get(file));
-            let tls = extra.unwrap_or(&trust.system).clone();
-            Arc::new(Pool::new(account.upstream.clone(), trust.hostname.clone(), tls))
+            let mut ways = routes.lock();
+            let ca_file = account.upstream.ca_file.clone();
+            let trust = &ways.trust;
+            let tls = trust.of(ca_file.as_ref()).unwrap_or(&trust.system).clone();
+            let pool = Pool::new(account.upstream.clone(), trust.hostname.clone(), tls);
+            let pool = Arc::new(pool);
+            ways.made.push((ca_file, Arc::downgrade(&pool)));
+            pool
         }
     }
 }

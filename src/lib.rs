@@ -30,4 +30,5 @@ pub mod sandbox;
 pub mod secret;
 pub mod session;
 pub mod smtp;
+pub mod tls;
 pub mod upstream;

@@ -17,16 +17,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("durable", &[]),
     ("observe", &[]),
     ("diagnosis", &[]),
+    ("tls", &[]),
     // AUTH carries passwords one way and tokens the other.
     ("smtp", &["mail", "secret"]),
     ("config", &["mail", "secret"]),
     ("queue", &["durable", "mail", "observe"]),
     ("accounts", &["config", "mail", "observe", "secret"]),
-    ("oauth", &["config", "diagnosis", "durable", "mail", "observe", "secret"]),
-    ("upstream", &["config", "mail", "observe", "secret", "smtp"]),
+    ("oauth", &["config", "diagnosis", "durable", "mail", "observe", "secret", "tls"]),
+    ("upstream", &["config", "mail", "observe", "secret", "smtp", "tls"]),
     ("delivery", &["config", "diagnosis", "mail", "oauth", "observe", "queue", "smtp", "upstream"]),
     ("session", &["accounts", "config", "mail", "observe", "queue", "smtp"]),
-    ("check", &["config", "diagnosis", "mail", "oauth", "smtp", "upstream"]),
+    ("check", &["config", "delivery", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
     ("listener", &["config", "observe", "session"]),
     ("sandbox", &["mail", "secret", "smtp"]),
     (
@@ -47,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "secret",
             "session",
             "smtp",
+            "tls",
             "upstream",
         ],
     ),
@@ -78,6 +80,7 @@ const PURE: &[&str] = &[
     "smtp/",
     "diagnosis/",
     "config/check.rs",
+    "config/listener.rs",
     "config/problem.rs",
     "queue/entry.rs",
     "queue/retry.rs",
@@ -88,6 +91,8 @@ const PURE: &[&str] = &[
     "oauth/response.rs",
     "observe/redact.rs",
     "session/replies.rs",
+    "session/patience.rs",
+    "listener/proxy.rs",
 ];
 
 /// What a pure file must not say. Found as whole words.

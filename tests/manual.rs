@@ -1,6 +1,9 @@
 //! The manual says what the code does: keys and defaults of the example files and of the manual are
 //! those the code asks for.
 
+#[path = "manual/page.rs"]
+mod page;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -139,4 +142,44 @@ fn the_manual_states_the_defaults_of_the_full_file() {
         }
     }
     assert!(compared > 40, "only {compared} defaults were compared");
+}
+
+/// Compares a document with what it must say; `BLESS=1` writes it.
+fn holds(path: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, wanted).expect("write");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = found.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
+    assert!(
+        found == wanted,
+        "{} is not what the code says (from line {:?}); BLESS=1 cargo test --test manual writes it",
+        path.display(),
+        differs.map(|line| line + 1)
+    );
+}
+
+#[test]
+fn the_man_pages_are_those_of_the_code() {
+    let command = page::command();
+    for verb in submitd::cli::grammar().get_subcommands() {
+        assert!(command.contains(&format!(".SS submitd {}", verb.get_name())), "{verb}");
+    }
+    holds("docs/man/submitd.1", &command);
+    let configuration = page::configuration(MANUAL);
+    for key in keys() {
+        let key = key.rsplit('.').next().unwrap_or_default();
+        assert!(configuration.contains(&format!(".TP\n\\fB{key}\\fR\n")), "{key}");
+    }
+    holds("docs/man/submitd.toml.5", &configuration);
+}
+
+#[test]
+fn troubleshooting_knows_every_reply_and_number_of_the_code() {
+    const PATH: &str = "docs/troubleshooting.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PATH);
+    let text = std::fs::read_to_string(path).expect(PATH);
+    let wanted = page::replaced(&text, "replies", &page::replies());
+    holds(PATH, &page::replaced(&wanted, "numbers", &page::numbers()));
 }

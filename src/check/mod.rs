@@ -1,22 +1,29 @@
-//! The walk of `submitd check`: DNS, TCP, token, TLS, AUTH, each step on its own.
+//! The walk of `submitd check`: DNS, TCP, TLS, token, AUTH, each step on its own.
 //!
 //! It goes the way a mail goes, with the same parts, and stops an account at the first broken step: what
 //! lies behind it cannot be known. No mail is sent.
 
 use crate::config::Account;
-use crate::diagnosis::{Place, exchange, fill};
+use crate::delivery::verdict;
+use crate::diagnosis::exchange::{self, Place};
+use crate::diagnosis::fill;
 use crate::oauth::{TokenSource, request};
-use crate::upstream::smtp::{Login, probe};
-use crate::upstream::{Credential, Failure, Fault, Stage, tls};
+use crate::smtp::offer::Offer;
+use crate::tls::{self, TrustError};
+use crate::upstream::smtp::{probe, probe_tls};
+use crate::upstream::{Credential, Failure, Fault, Stage};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// Somebody sits before the screen: no answer is waited for longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One step and what it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// `DNS`, `TCP`, `token`, `TLS`, `AUTH`.
+    /// `DNS`, `TCP`, `SMTP`, `TLS`, `token`, `AUTH`; `SMTP` only where it broke.
     pub name: &'static str,
     /// What was seen, or what is broken.
     pub result: Result<String, Broken>,
@@ -52,6 +59,22 @@ pub async fn walk(
     if !step("TCP", reach(account, &addresses).await) {
         return false;
     }
+    let trust = match tls::client_config(account.upstream.ca_file.as_deref()) {
+        Ok(trust) => trust,
+        Err(error) => return step("TLS", Err(distrust(account, &error))),
+    };
+    let (mut settings, hostname) = (account.upstream.clone(), hostname.to_owned());
+    settings.command_timeout = settings.command_timeout.min(PATIENCE);
+    match probe_tls(settings.clone(), hostname.clone(), trust.clone()).await {
+        Ok(peer) => {
+            let seen = format!("{peer} shows a good certificate for {}", settings.host);
+            step("TLS", Ok(seen));
+        }
+        Err(failure) => {
+            let name = if failure.stage < Stage::Tls { "SMTP" } else { "TLS" };
+            return step(name, Err(explain(account, &failure)));
+        }
+    }
     let token = match tokens.access_token(&account.name).await {
         Ok(token) => token,
         Err(error) => {
@@ -66,7 +89,15 @@ pub async fn walk(
         token: token.secret,
         usable_until: token.usable_until,
     };
-    login(account, hostname, &credential, step).await
+    let login = probe(settings, hostname, trust, &credential).await;
+    step("AUTH", login.map(|offer| seen(account, &offer)).map_err(|error| explain(account, &error)))
+}
+
+/// What a good login showed.
+fn seen(account: &Account, offer: &Offer) -> String {
+    let size = offer.max_size.filter(|size| *size > 0);
+    let size = size.map_or_else(String::new, |size| format!("; mail up to {} MB", size >> 20));
+    format!("{} logged in with XOAUTH2{size}", account.mailbox)
 }
 
 async fn resolve(account: &Account) -> Result<Vec<SocketAddr>, Broken> {
@@ -105,60 +136,26 @@ async fn reach(account: &Account, addresses: &[SocketAddr]) -> Result<String, Br
     Err(Broken { what, remedy: Some(remedy) })
 }
 
-/// TLS and AUTH, by the very code that delivers.
-async fn login(
-    account: &Account,
-    hostname: &str,
-    credential: &Credential,
-    mut step: impl FnMut(&'static str, Result<String, Broken>) -> bool,
-) -> bool {
-    let trust = match tls::client_config(account.upstream.ca_file.as_deref()) {
-        Ok(trust) => trust,
-        Err(error) => {
-            return step("TLS", Err(Broken { what: error.to_string(), remedy: None }));
-        }
-    };
-    let seen = probe(account.upstream.clone(), hostname.to_owned(), trust, credential).await;
-    match seen {
-        Ok(Login { peer, offer }) => {
-            step(
-                "TLS",
-                Ok(format!("{peer} shows a good certificate for {}", account.upstream.host)),
-            );
-            let size = offer
-                .max_size
-                .map_or_else(String::new, |size| format!(", mail up to {size} octets"));
-            step("AUTH", Ok(format!("{} logged in with XOAUTH2{size}", account.mailbox)))
-        }
-        Err(failure) => {
-            if failure.stage > Stage::Tls {
-                step("TLS", Ok(format!("good certificate for {}", account.upstream.host)));
-            }
-            let name = if failure.stage > Stage::Tls { "AUTH" } else { "TLS" };
-            step(name, Err(explain(account, &failure)))
-        }
-    }
+fn distrust(account: &Account, error: &TrustError) -> Broken {
+    let remedy = format!("mend `ca_file` in [account.upstream] of account {:?}", account.name);
+    Broken { what: error.to_string(), remedy: Some(remedy) }
 }
 
 /// The failure with the remedy that is known for it.
 fn explain(account: &Account, failure: &Failure) -> Broken {
     let Fault::Reply(reply) = &failure.fault else {
-        return Broken { what: failure.to_string(), remedy: None };
+        let remedy = verdict::explain(failure).map(str::to_owned);
+        return Broken { what: failure.to_string(), remedy };
     };
     let enhanced = reply.enhanced.map(|code| (code.0, code.1, code.2));
     let at = match failure.stage {
-        Stage::Auth => exchange::Place::SignIn,
-        _ => exchange::Place::Connection,
+        Stage::Auth => Place::SignIn,
+        _ => Place::Connection,
     };
     let known = exchange::find(reply.code, enhanced, &reply.text, at);
     let remedy = known.map(|known| {
-        let place = Place {
-            account: &account.name,
-            client_id: request::client_id(&account.grant),
-            tenant: request::tenant(&account.oauth),
-            mailbox: account.mailbox.as_str(),
-        };
-        format!("{}: {}", known.meaning, fill(known.remedy, &place))
+        let names = request::names(account);
+        format!("{}: {}", fill(known.meaning, &names), fill(known.remedy, &names))
     });
     Broken { what: failure.to_string(), remedy }
 }

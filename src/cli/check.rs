@@ -22,13 +22,15 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     for warning in &config.warnings {
-        println!("warning  {warning}");
+        println!("warning {warning}");
     }
     println!("ok      configuration");
     if let Some(unknown) =
         args.accounts.iter().find(|name| !config.accounts.iter().any(|known| known.name == **name))
     {
-        return exit::fail(exit::USAGE, format!("no account {unknown:?} in the configuration"));
+        let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+        let text = format!("there is no account {unknown:?}; there is {}", names.join(", "));
+        return exit::fail(exit::USAGE, text);
     }
     super::with_runtime(walk(config, &args.accounts))
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 /// What `config` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
-    /// Print the configuration in force as TOML; secrets are left out.
+    /// Print what differs from the defaults, as TOML; secrets are shown as `(secret)`.
     Show {
-        /// Also what was not changed from its default.
+        /// Print every key, also those that have their default.
         #[arg(long)]
         all: bool,
     },

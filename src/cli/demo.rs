@@ -101,14 +101,14 @@ async fn journey(door: SocketAddr, sandbox: &Sandbox) -> Result<(), Failure> {
         .await
         .map_err(|_| "the mail did not arrive; run with --verbose to see why")?;
     let seen = sandbox.statistics();
-    step(
-        begun,
-        "token",
-        &format!("{} request(s) to Entra ID, client credentials", seen.token_requests),
-    );
+    step(begun, "token", &format!("asked for {}, kept and renewed", times(seen.token_requests)));
     step(begun, "delivered", "over verified STARTTLS with AUTH XOAUTH2");
     step(begun, "read it at", &format!("{}/sandbox/messages/1", sandbox.web_url()));
     Ok(())
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn step(begun: Instant, what: &str, how: &str) {

@@ -1,8 +1,9 @@
 //! `submitd health`: for HEALTHCHECK and monitoring. It needs no shell and no curl beside it.
 
+use super::door::Door;
 use super::exit;
 use super::submit::Submission;
-use std::net::SocketAddr;
+use crate::config::Listener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
     };
     let patience = Duration::from_secs(args.timeout);
     for listener in &config.listeners {
-        if let Err(why) = answers(&listener.addresses, patience) {
+        if let Err(why) = answers(listener, patience) {
             return exit::fail(exit::UNAVAILABLE, why);
         }
     }
@@ -32,25 +33,14 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
 }
 
 /// One of the addresses is enough: a machine without IPv6 has only the other.
-fn answers(addresses: &[SocketAddr], patience: Duration) -> Result<(), String> {
+fn answers(listener: &Listener, patience: Duration) -> Result<(), String> {
     let mut why = String::from("a listener without address");
-    for address in addresses {
-        let opened = Submission::open(reachable(*address), patience);
+    for door in Door::all(listener) {
+        let opened = Submission::open(door, patience);
         match opened.and_then(Submission::close) {
             Ok(()) => return Ok(()),
             Err(error) => why = error.to_string(),
         }
     }
     Err(why)
-}
-
-/// A listener on all addresses is reached over loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
-        }
-        other => other,
-    }
 }

@@ -3,22 +3,26 @@
 mod check;
 mod config;
 mod demo;
+mod door;
 mod exit;
 mod health;
 mod run;
 pub mod sandbox;
 mod send;
+mod sendmail;
 mod submit;
+mod user;
 
 use crate::config::{Config, Problems};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Takes mail from programs that cannot do OAuth2 and relays it to Microsoft 365.
 #[derive(Debug, Parser)]
-#[command(name = "submitd", version, max_term_width = 100)]
+#[command(name = "submitd", version, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Command {
     /// Configuration file [default: /etc/submitd/submitd.toml, else the environment alone].
     #[arg(long, global = true, value_name = "FILE", env = "SUBMITD_CONFIG")]
@@ -27,27 +31,49 @@ struct Command {
     verb: Verb,
 }
 
+const FIRST_STEPS: &str = "\
+First steps:
+  submitd demo                     see it work: no tenant, no configuration
+  submitd check                    what is still missing, and what to do about it
+  submitd run                      the daemon, in the foreground
+  submitd send you@example.org     a test mail through it
+
+Configuration: submitd.toml(5), docs/configuration.md. When something fails: docs/troubleshooting.md.";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon.
+    /// Run the daemon in the foreground; its log goes to standard error.
     Run(run::Args),
-    /// Check configuration, DNS, TLS, token and login, step by step.
+    /// Check configuration, DNS, TCP, TLS, token and login, step by step, without sending a mail.
     Check(check::Args),
-    /// Send a test mail through the running daemon.
+    /// Send a test mail through the running daemon and print its queue id.
     Send(send::Args),
-    /// Exit 0 where the daemon answers on every listener.
+    /// Take a message from standard input as sendmail(8) does: `submitd sendmail --help`.
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// Options of sendmail and recipients.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+        words: Vec<OsString>,
+    },
+    /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
-    /// Look at the configuration.
+    /// Show the configuration in force.
     #[command(subcommand)]
     Config(config::Verb),
+    /// Local names and passwords of programs.
+    #[command(subcommand)]
+    User(user::Verb),
     /// Run a small Exchange Online and Entra ID on loopback, to test programs without a tenant.
     Sandbox(sandbox::Args),
-    /// Sandbox and daemon together: one mail is sent through and shown.
+    /// Show it working: sandbox and daemon together, and one mail on its way through both.
     Demo(demo::Args),
 }
 
 /// Reads the command line, does it, gives the exit code.
 pub fn main() -> ExitCode {
+    if let Some(code) = as_sendmail() {
+        return code;
+    }
     // The only TLS provider of the program; a second call would be harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let command = match Command::try_parse() {
@@ -63,18 +89,33 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(file, &args),
         Verb::Check(args) => check::run(file, &args),
         Verb::Send(args) => send::run(file, &args),
+        Verb::Sendmail { words } => {
+            sendmail::run(sendmail::Called::Sendmail, file, words.into_iter())
+        }
         Verb::Health(args) => health::run(file, &args),
         Verb::Config(verb) => config::run(file, &verb),
+        Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
         Verb::Demo(args) => with_runtime(demo::run(args)),
     }
+}
+
+/// `/usr/sbin/sendmail` may be a link to us. Its options are not clap's: `-ti`, `-oem`, `-FCronDaemon`.
+fn as_sendmail() -> Option<ExitCode> {
+    let mut words = std::env::args_os();
+    let name = words.next()?;
+    if let Some(called) = sendmail::Called::by(&name) {
+        return Some(sendmail::run(called, None, words));
+    }
+    let is_verb = words.next()? == "sendmail";
+    is_verb.then(|| sendmail::run(sendmail::Called::Sendmail, None, words))
 }
 
 /// The configuration of `file` and the environment; where it has mistakes, all of them are told.
 fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
     read(file).map_err(|problems| {
         let colour = std::io::stderr().is_terminal();
-        eprint!("{}", problems.render(colour));
+        eprintln!("{}", problems.render(colour).trim_end());
         ExitCode::from(exit::CONFIG)
     })
 }

@@ -1,7 +1,7 @@
 //! `submitd run`: the daemon, its signals and what systemd is told.
 
 use super::exit;
-use crate::app::App;
+use crate::app::{App, Inherited};
 use crate::config::{Config, LogFormat};
 use crate::observe::log;
 use sd_notify::NotifyState;
@@ -49,8 +49,11 @@ async fn serve(config: Config, file: Option<&Path>) -> ExitCode {
     let mut app = match App::start(config, inherited_sockets()).await {
         Ok(app) => app,
         Err(error) => {
+            if !tracing::enabled!(tracing::Level::ERROR) {
+                return exit::fail(exit::TEMPORARY, error);
+            }
             tracing::error!("{error}");
-            return exit::fail(exit::TEMPORARY, error);
+            return ExitCode::from(exit::TEMPORARY);
         }
     };
     tell(&[NotifyState::Ready, NotifyState::Status(&app.status())]);
@@ -102,9 +105,20 @@ async fn reload(app: &mut App, file: Option<&Path>) {
 }
 
 /// Sockets of systemd's socket activation; none where there is none.
-fn inherited_sockets() -> Vec<std::net::TcpListener> {
+fn inherited_sockets() -> Vec<Inherited> {
     let mut given = listenfd::ListenFd::from_env();
-    (0..given.len()).filter_map(|index| given.take_tcp_listener(index).ok().flatten()).collect()
+    let mut sockets = Vec::new();
+    for index in 0..given.len() {
+        // One that is not of the kind asked for stays where it is.
+        if let Ok(Some(socket)) = given.take_tcp_listener(index) {
+            sockets.push(Inherited::Tcp(socket));
+        } else if let Ok(Some(socket)) = given.take_unix_listener(index) {
+            sockets.push(Inherited::Unix(socket));
+        } else {
+            tracing::warn!(index, "systemd gave a socket that is neither TCP nor a Unix stream");
+        }
+    }
+    sockets
 }
 
 /// Without systemd there is nobody to tell, which is no error.

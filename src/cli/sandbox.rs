@@ -1,6 +1,7 @@
 //! `submitd sandbox`: a simulated Exchange Online and Entra ID, to try programs and configurations without
 //! a tenant. It prints where everything is and the account that goes into submitd's configuration.
 
+use super::exit;
 use crate::mail::Address;
 use crate::sandbox::{Faults, Limits, Mailbox, Options, Sandbox};
 use std::net::SocketAddr;
@@ -34,21 +35,19 @@ pub struct Args {
     pub unlimited: bool,
 }
 
-/// Runs until Ctrl-C or SIGTERM. Exit code 2 where the arguments are wrong, 1 where it cannot start.
+/// Runs until Ctrl-C or SIGTERM. Exit code 64 where the arguments are wrong, 1 where it cannot start.
 pub async fn run(args: Args) -> ExitCode {
     let mut faults = Faults::default();
     for assignment in &args.faults {
         if let Err(error) = faults.set(assignment) {
-            eprintln!("submitd: --fault {error}");
-            return ExitCode::from(2);
+            return exit::fail(exit::USAGE, format!("--fault {error}"));
         }
     }
     // Before anything is printed: a signal that comes early must end us properly too.
     let ended = match end() {
         Ok(ended) => ended,
         Err(error) => {
-            eprintln!("submitd: cannot wait for signals: {error}");
-            return ExitCode::FAILURE;
+            return exit::fail(exit::FAILED, format!("cannot wait for signals: {error}"));
         }
     };
     let loopback = args.smtp.ip().is_loopback() && args.web.ip().is_loopback();
@@ -56,8 +55,7 @@ pub async fn run(args: Args) -> ExitCode {
     let sandbox = match Sandbox::start(options).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
-            eprintln!("submitd: {error}");
-            return ExitCode::FAILURE;
+            return exit::fail(exit::FAILED, error);
         }
     };
     if !loopback {
@@ -93,7 +91,8 @@ fn welcome(sandbox: &Sandbox) -> String {
         "# Simulated Exchange Online: {} (STARTTLS, AUTH XOAUTH2)\n\
          # Simulated Entra ID:        {}\n\
          # Mails, counters, faults:   {}/sandbox\n\
-         # Put this into submitd.toml; Ctrl-C ends the sandbox.\n\n{}",
+         # Put this into submitd.toml, then: submitd check --config submitd.toml\n\
+         # Ctrl-C ends the sandbox.\n\n{}",
         sandbox.smtp_addr(),
         sandbox.token_url(),
         sandbox.web_url(),
@@ -164,7 +163,7 @@ mod tests {
     async fn wrong_faults_are_told() {
         let args =
             Line::parse_from(["x", "--web", "127.0.0.1:0", "--fault", "smtp.nonsense=1"]).args;
-        assert_eq!(run(args).await, ExitCode::from(2));
+        assert_eq!(run(args).await, ExitCode::from(exit::USAGE));
     }
 
     #[tokio::test]

@@ -1,13 +1,12 @@
 //! `submitd send`: a test mail through the running daemon, the way a program's mail goes.
 
+use super::door::Door;
 use super::exit;
-use super::submit::{Submission, SubmitError};
+use super::submit::{PATIENCE, Submission, SubmitError};
 use crate::mail::Address;
 use lettre::message::Mailbox;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// What `send` takes.
 #[derive(Debug, clap::Args)]
@@ -41,25 +40,30 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
         None => true,
     });
     let Some(account) = account else {
-        return exit::fail(exit::USAGE, "no account of this name in the configuration");
+        let names: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+        let text = format!("--account: there is none of this name; there is {}", names.join(", "));
+        return exit::fail(exit::USAGE, text);
     };
     let from = args.from.as_ref().unwrap_or(&account.mailbox);
     let message = match compose(from, &args.to, &args.subject, &args.body) {
         Ok(message) => message,
         Err(error) => return exit::fail(exit::USAGE, format!("cannot compose the mail: {error}")),
     };
-    let Some(address) = config.listeners.iter().flat_map(|one| one.addresses.iter()).next() else {
+    let Some(door) = Door::easiest(&config) else {
         return exit::fail(exit::CONFIG, "no listener");
     };
-    match submit(*address, from, &args.to, &message) {
+    match submit(door, from, &args.to, &message) {
         Ok(reply) => {
             println!("{reply}");
-            println!("its way can be followed in the log by that id");
+            // The last word of `2.0.0 queued as ID`.
+            let id = reply.rsplit(' ').next().unwrap_or_default();
+            println!("the log tells its way: journalctl -u submitd -g {id}");
             ExitCode::SUCCESS
         }
         Err(error) => {
             let code = match &error {
                 SubmitError::Unreachable { .. } | SubmitError::Broken(_) => exit::UNAVAILABLE,
+                SubmitError::Message(_) => exit::IO,
                 SubmitError::Refused { reply, .. } if reply.starts_with('4') => exit::TEMPORARY,
                 SubmitError::Refused { .. } => exit::FAILED,
             };
@@ -86,14 +90,14 @@ fn mailbox(address: &Address) -> Result<Mailbox, lettre::address::AddressError> 
     Ok(Mailbox::new(None, address.as_str().parse()?))
 }
 
-/// Hands the message in at `address`.
+/// Hands the message in at `door`.
 pub fn submit(
-    address: SocketAddr,
+    door: impl Into<Door>,
     from: &Address,
     to: &[Address],
     message: &[u8],
 ) -> Result<String, SubmitError> {
-    let mut submission = Submission::open(address, Duration::from_secs(10))?;
+    let mut submission = Submission::open(door, PATIENCE)?;
     let to: Vec<&str> = to.iter().map(Address::as_str).collect();
     let reply = submission.send(from.as_str(), &to, message)?;
     // The mail is safe; how the goodbye goes does not matter.

@@ -1,4 +1,4 @@
-//! `[[account]]` and `[[user]]`: what is written becomes what is meant.
+//! `[[account]]`: what is written becomes what is meant.
 //!
 //! It promises that every key is asked for whatever the others say, so that no mistake hides another.
 //! Files of secrets are read through the function it is given; it must not put a secret's text anywhere
@@ -10,8 +10,9 @@ use super::grant::{self, GrantWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Written, Wrong, words};
-use super::{Account, Limit, OnUncertain, Password, Upstream, UpstreamTls, User};
+use super::{Account, Limit, OnUncertain, Upstream, UpstreamTls};
 use crate::mail::Address;
+use crate::mail::rewrite::When;
 use crate::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,19 +25,18 @@ words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
     "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
 });
 
-const ACCOUNT_LATER: [(&str, &str); 6] = [
+words!(When {
+    "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
+} later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
+
+const ACCOUNT_LATER: [(&str, &str); 3] = [
     ("transport", "leave it out: mail goes by SMTP"),
-    ("networks", "leave it out; a listener's clients say who may connect"),
-    ("senders", "leave it out; the mailbox's own permissions decide"),
-    ("rewrite_from", "leave it out: From is not rewritten"),
     ("client_secret_expires", "leave it out and watch the date in the portal"),
     (
         "certificate_password",
         "write certificate and key as PEM: openssl pkcs12 -in erp.pfx -nodes -out erp.pem",
     ),
 ];
-const USER_LATER: [(&str, &str); 1] =
-    [("senders", "leave it out; who may send as whom is not checked yet")];
 const UPSTREAM_LATER: [(&str, &str); 1] =
     [("recipients_per_day", "leave it out; the provider's own quota holds")];
 
@@ -59,6 +59,9 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
     let tenant = tenant(&section, around, preset, word);
     let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
+    let networks = section.optional("networks").unwrap_or_default();
+    let senders = section.optional("senders").unwrap_or_default();
+    let rewrite_from = section.or("rewrite_from", When::Off);
     if !matches!(preset, Preset::Office365 | Preset::Hve) && section.is_given("cloud") {
         let what = format!("means nothing with preset = {}", preset.write());
         section.doubt("cloud", what, "leave it out");
@@ -74,6 +77,9 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         upstream: upstream?,
         oauth: oauth?,
         on_uncertain,
+        networks,
+        senders,
+        rewrite_from,
     })
 }
 
@@ -246,62 +252,4 @@ pub(super) fn ca_file(section: &Section<'_>, around: &Surroundings<'_>) -> Optio
         section.wrong("ca_file", what, "name a PEM file with certificates that we may read");
     }
     Some(path)
-}
-
-/// The `account` a listener or a user names: one of `names`.
-pub(super) fn reference(section: &Section<'_>, names: &[String]) -> Option<String> {
-    let account = section.optional::<String>("account")?;
-    if !names.is_empty() && !names.contains(&account) {
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let remedy = value::unknown_word(&account, &known).remedy;
-        section.wrong("account", format!("there is no account {account:?}"), remedy);
-    }
-    Some(account)
-}
-
-/// One `[[user]]`.
-pub(super) fn user(
-    section: Section<'_>,
-    around: &Surroundings<'_>,
-    accounts: &[String],
-) -> Option<User> {
-    let name = section.required::<String>("name", "write the name the program logs in with");
-    let clear = secret(&section, around, "password", "password_file");
-    let hash = section.node("password_hash").and_then(|node| match value::text(node) {
-        Ok(text) if argon2::PasswordHash::new(text).is_ok_and(|_| text.starts_with("$argon2")) => {
-            Some(Secret::new(text))
-        }
-        Ok(_) => {
-            section.wrong(
-                "password_hash",
-                "is not an argon2 hash",
-                "write one of the form $argon2id$…",
-            );
-            None
-        }
-        Err(Wrong { what, remedy, .. }) => {
-            section.wrong("password_hash", what, remedy);
-            None
-        }
-    });
-    section.note("password_hash", hash.as_ref().map(|_| HIDDEN.to_owned()), None);
-    let account = reference(&section, accounts);
-    section.later(&USER_LATER);
-    let plain = section.is_given("password") || section.is_given("password_file");
-    match (plain, section.is_given("password_hash")) {
-        (true, true) => {
-            section.wrong("password_hash", "stands beside a password", "keep one of the two")
-        }
-        (false, false) => {
-            section.wrong(
-                "password",
-                "is missing",
-                "write password_hash, password_file or password",
-            );
-        }
-        _ => {}
-    }
-    section.finish(&[&USER_LATER]);
-    let password = clear.map(Password::Clear).or(hash.map(Password::Hash));
-    Some(User { name: name?, password: password?, account })
 }

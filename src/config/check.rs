@@ -4,17 +4,17 @@
 //! touches no file: what it needs from the machine is handed in as [`Surroundings`].
 
 use super::account::{self, YEAR};
+use super::certificate::{Identity, IdentityError};
+use super::listener;
+use super::local;
 use super::secrets::Secrecy;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
+use super::user;
 use super::value::{Size, Wrong, words};
-use super::{
-    Account, Auth, BareNewline, Config, Headers, Listener, Log, LogFormat, Network, Queue,
-    Received, SecretFile, User,
-};
+use super::{Account, Config, Headers, Log, LogFormat, Queue, SecretFile, User};
 use crate::secret::Secret;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,14 @@ pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Whether a file can be read; else why not.
 pub(super) type Readable<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
 
+/// How a file that is no secret is read; else why not.
+pub(super) type ReadText<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
+/// Certificate and key as they are written, found and tried.
+pub(super) type FindIdentity<'a> = &'a dyn Fn(&Path, &Path) -> Result<Identity, IdentityError>;
+
 /// What the machine says.
+#[derive(Clone)]
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
     pub base: PathBuf,
@@ -44,48 +51,18 @@ pub(super) struct Surroundings<'a> {
     pub variable: Variable<'a>,
     /// Whether a file can be read.
     pub readable: Readable<'a>,
+    /// The text of a file that is no secret; else why it cannot be had.
+    pub read_text: ReadText<'a>,
+    /// How certificate and key of a listener are found and tried.
+    pub identity: FindIdentity<'a>,
 }
 
-words!(Auth { "none" => None, "optional" => Optional, "required" => Required } later {
-    "accept_any" => "use \"optional\" or \"none\"",
-});
-words!(BareNewline { "normalise" => Normalise, "reject" => Reject } later {
-    "normalize" => "it is spelt \"normalise\"",
-});
-words!(Received { "full" => Full, "minimal" => Minimal, "none" => None } later {});
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-/// `mode`.
-#[derive(Clone, Copy)]
-enum Mode {
-    Queue,
-}
-words!(Mode { "queue" => Queue } later { "direct" => "use mode = \"queue\"" });
-
-/// `tls` of a listener.
-#[derive(Clone, Copy)]
-enum ListenerTls {
-    None,
-}
-words!(ListenerTls { "none" => None } later {
-    "starttls" => "use tls = \"none\" on a loopback address",
-    "implicit" => "use tls = \"none\" on a loopback address",
-});
-
-const TOP_LATER: [(&str, &str); 4] = [
-    ("default_domain", "leave it out"),
-    ("aliases", "leave it out"),
-    ("notify", "leave it out and watch the log"),
-    ("admin", "leave it out"),
-];
+const TOP_LATER: [(&str, &str); 2] =
+    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
 const TABLES: [(&str, &str); 6] =
     [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
-const LISTENER_LATER: [(&str, &str); 3] = [
-    ("certificate", "leave it out: TLS for clients is not there yet"),
-    ("key", "leave it out: TLS for clients is not there yet"),
-    ("proxy_protocol", "leave it out"),
-];
-
 /// Walks everything; problems and warnings lie in `walk` afterwards.
 pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Config {
     let top = Section::top(walk, table, Origin::File(0..0));
@@ -93,8 +70,9 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let hostname = top.or("hostname", around.hostname.clone());
     check_hostname(&top, &hostname);
     let drain_timeout = top.within("drain_timeout", Duration::from_secs(25), Duration::ZERO..=YEAR);
+    let local = Arc::new(local::local(&top, around, &hostname));
     let names = account_names(table);
-    let listeners = listeners(&top, &names);
+    let listeners = listener::listeners(&top, around, &names);
     let accounts = accounts(&top, around);
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
@@ -107,6 +85,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         state_dir,
         hostname,
         drain_timeout,
+        local,
         listeners,
         accounts,
         users,
@@ -144,106 +123,6 @@ fn account_names(table: &Table) -> Vec<String> {
     items.iter().filter_map(name).collect()
 }
 
-fn listeners(top: &Section<'_>, names: &[String]) -> Vec<Listener> {
-    let mut sections = top.sections("listener");
-    if !top.is_given("listener") {
-        sections.push(top.implied("listener"));
-    }
-    let mut bound: HashSet<SocketAddr> = HashSet::new();
-    let mut all = Vec::new();
-    for section in sections {
-        let listener = listener(&section, names);
-        for address in listener.addresses.iter().filter(|address| address.port() != 0) {
-            if !bound.insert(*address) {
-                section.wrong("address", format!("{address} is there twice"), "give each its own");
-            }
-        }
-        if listener.auth == Auth::Required && !top.is_given("user") {
-            let remedy = "write [[user]] with name and password_hash, or auth = \"optional\"";
-            section.wrong("auth", "nobody could log in: there is no [[user]]", remedy);
-        }
-        section.later(&LISTENER_LATER);
-        section.finish(&[&LISTENER_LATER]);
-        all.push(listener);
-    }
-    let is_empty = |node: &Node| matches!(&node.value, Value::List(items) if items.is_empty());
-    if top.node("listener").is_some_and(is_empty) {
-        top.wrong("listener", "there is none", "write [[listener]], or leave the key out");
-    }
-    all
-}
-
-fn listener(section: &Section<'_>, names: &[String]) -> Listener {
-    let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    let addresses =
-        section.or("address", localhost.map(|address| SocketAddr::new(address, 2525)).to_vec());
-    let is_local = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
-    section.or("mode", Mode::Queue);
-    section.or("tls", ListenerTls::None);
-    let auth = section.or("auth", Auth::Optional);
-    let clients = section.or("clients", loopback_networks());
-    let account = account::reference(section, names);
-    let size = section.within("max_message_size", Size(35 << 20), Size(64 << 10)..=Size(1 << 30));
-    let second = Duration::from_secs(1);
-    let newline = if is_local { BareNewline::Normalise } else { BareNewline::Reject };
-    let listener = Listener {
-        addresses,
-        clients,
-        auth,
-        account,
-        max_message_size: size.0,
-        max_recipients: section.within("max_recipients", 500, 1..=10_000),
-        max_connections: section.within("max_connections", 1_000, 1..=100_000),
-        max_errors: section.within("max_errors", 20, 1..=10_000),
-        command_timeout: section.within("command_timeout", second * 300, second..=YEAR),
-        session_timeout: section.within("session_timeout", second * 3_600, second..=YEAR),
-        bare_newline: section.or("bare_newline", newline),
-        received: section.or("received", Received::Full),
-    };
-    let is_allowed = section.or("allow_insecure", false);
-    check_reach(section, &listener, is_local, is_allowed);
-    listener
-}
-
-fn loopback_networks() -> Vec<Network> {
-    vec![
-        Network { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
-        Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
-    ]
-}
-
-/// Passwords and mail would cross a network in the clear, and an address without a list of clients
-/// would be an open relay.
-fn check_reach(section: &Section<'_>, listener: &Listener, is_local: bool, is_allowed: bool) {
-    if listener.addresses.iter().any(|address| address.port() == 0) {
-        let remedy =
-            "write a port that programs can be told; the log names the one that was chosen";
-        section.doubt("address", "port 0 lets the system choose a free port", remedy);
-    }
-    if is_local {
-        return;
-    }
-    if !is_allowed {
-        section.wrong(
-            "address",
-            "is not loopback, and clients cannot use TLS yet",
-            "write \"localhost:2525\", or allow_insecure = true where nobody else can listen",
-        );
-    } else {
-        let what = "mail and passwords of clients cross the network unencrypted";
-        section.doubt("allow_insecure", what, "use a loopback address where you can");
-    }
-    if !section.is_given("clients") {
-        let remedy = "write the networks that may connect: clients = [\"10.1.2.0/24\"]";
-        section.wrong("clients", "is missing, and this address is not loopback", remedy);
-    } else if listener.auth != Auth::Required
-        && listener.clients.iter().any(|network| network.prefix == 0)
-    {
-        let what = "lets everybody who reaches the address send without a login";
-        section.doubt("clients", what, "name the networks, or write auth = \"required\"");
-    }
-}
-
 fn accounts(top: &Section<'_>, around: &Surroundings<'_>) -> Vec<Arc<Account>> {
     let mut names: HashSet<String> = HashSet::new();
     let mut all = Vec::new();
@@ -265,7 +144,7 @@ fn users(top: &Section<'_>, around: &Surroundings<'_>, accounts: &[String]) -> V
     let mut all = Vec::new();
     for section in top.sections("user") {
         check_unique(&section, &mut names, str::to_owned);
-        all.extend(account::user(section, around, accounts));
+        all.extend(user::user(section, around, accounts));
     }
     all
 }
@@ -416,6 +295,27 @@ client_secret = "hunter2"
                 "[headers]\nadd_date = \"yes\"",
                 r#"9:12: headers.add_date: expected true or false, found text; write true or false, without quotes"#,
             ),
+            (
+                "[[user]]\nname = \"a\"\npassword = \"x\"\naccount = \"erp\"\naccounts = [\"erp\", \"hr\"]",
+                "12:12: user \"a\": accounts: there is no account \"hr\"; write \"erp\"\n\
+                 submitd.toml:12:12: user \"a\": accounts: stands beside account; keep one of the two",
+            ),
+            (
+                "[[user]]\nname = \"a\"\npassword = \"x\"\nsenders = [\"@\"]\nrecipients = []",
+                "11:12: user \"a\": senders: \"@\" is no address or domain; write \"user@domain\", \"@domain\" or \"*\"\n\
+                 submitd.toml:12:14: user \"a\": recipients: allows nobody; write \"user@domain\", \"@domain\" or \"*\"",
+            ),
+            (
+                "[[listener]]\naddress = \"10.1.2.3:25\"\nallow_insecure = true\n\
+                 clients = \"10.0.0.0/8\"\nauth = \"accept_any\"",
+                "12:8: listener: auth: \"accept_any\" takes every password, and clients are not of this \
+                 machine only; use a loopback address without proxy_protocol, or auth = \"required\"",
+            ),
+            (
+                "[[listener]]\nauth = \"accept_any\"\nproxy_protocol = \"127.0.0.1\"",
+                "9:8: listener: auth: \"accept_any\" takes every password, and clients are not of this \
+                 machine only; use a loopback address without proxy_protocol, or auth = \"required\"",
+            ),
             ("[haeders]", r#"8:2: haeders: there is no such key; did you mean "headers"?"#),
             (
                 "[listener]",
@@ -506,8 +406,40 @@ client_secret = "hunter2"
                 r#"9:8: listener: mode: "direct" is not available in this version; use mode = "queue""#,
             ),
             (
-                "[[listener]]\ntls = \"starttls\"",
-                r#"9:7: listener: tls: "starttls" is not available in this version; use tls = "none" on a loopback address"#,
+                "[[listener]]\ntls = \"ssl\"",
+                r#"9:7: listener: tls: "ssl" is not known here; write "none", "starttls" or "implicit""#,
+            ),
+            (
+                "[[listener]]\ntls = \"starttls\"\nkey = \"relay.key\"",
+                r#"8:1: listener: certificate: is missing, and TLS needs it; write certificate = "…", the name of a PEM file with the certificate and its chain"#,
+            ),
+            (
+                "[[listener]]\ntls = \"implicit\"\ncertificate = \"/nowhere/relay.pem\"\nkey = \"relay.key\"",
+                r#"10:15: listener: certificate: /nowhere/relay.pem cannot be read (entity not found); name a PEM file that the user submitd runs as may read"#,
+            ),
+            (
+                "[[listener]]\ntls_min_version = \"1.1\"",
+                r#"9:19: listener: tls_min_version: "1.1" is not available in this version; it is broken (RFC 8996); write "1.2""#,
+            ),
+            (
+                "[[listener]]\nunix_mode = 660",
+                r#"9:13: listener: unix_mode: is not a file mode; write it in octal and in quotes, such as "0660""#,
+            ),
+            (
+                "[[listener]]\nunix_mode = \"rw\"",
+                r#"9:13: listener: unix_mode: "rw" is not a file mode; write it in octal and in quotes, such as "0660""#,
+            ),
+            (
+                "[[listener]]\naddress = \"unix:smtp.sock\"",
+                r#"9:11: listener: address: "smtp.sock" is not the absolute path of a socket; write it like "unix:/run/submitd/smtp.sock""#,
+            ),
+            (
+                "[[listener]]\naddress = [\"unix:/run/a\", \"unix:/run/a\"]",
+                r#"9:11: listener: address: unix:/run/a is there twice; give each its own"#,
+            ),
+            (
+                "[[listener]]\nmax_connections_per_client = 0",
+                r#"9:30: listener: max_connections_per_client: 0 is out of range; write from 1 to 100000"#,
             ),
             (
                 "[[listener]]\nauth = \"required\"",
@@ -559,7 +491,7 @@ client_secret = "hunter2"
             ),
             (
                 "[[listener]]\nproxy_protocol = true",
-                r#"9:1: listener: proxy_protocol: is not available in this version; leave it out"#,
+                r#"9:18: listener: proxy_protocol: expected a list of networks, found true or false; write a list of networks"#,
             ),
             (
                 "[account.upstream]\nport = 58x7",
@@ -575,7 +507,7 @@ client_secret = "hunter2"
             ),
             (
                 "[[user]]\nname = \"a\"\npassword_hash = \"$2y$10$abc\"",
-                r#"10:17: user "a": password_hash: is not an argon2 hash; write one of the form $argon2id$…"#,
+                r#"10:17: user "a": password_hash: is not an argon2 hash; make one with `submitd user hash`; it begins with $argon2id$"#,
             ),
             (
                 "[[user]]\nname = \"a\"\npassword = \"hunter5\"\naccount = \"crm\"",
@@ -679,7 +611,7 @@ client_secret = "hunter2"
             (
                 "client_secret = \"hunter2\"",
                 "client_secret_file = \"/nowhere/erp.secret\"",
-                r#"7:22: account "erp": client_secret_file: names a file that does not exist in "/nowhere"; write the secret into that file, with mode 600"#,
+                r#"7:22: account "erp": client_secret_file: names a file in a directory that does not exist; write the secret into that file, with mode 600"#,
             ),
         ] {
             assert!(ACCOUNT.contains(from), "{from}");
@@ -774,6 +706,36 @@ account = "crm"
         let open =
             "address = \"[::]:25\"\nallow_insecure = true\nclients = [\"0.0.0.0/0\", \"::/0\"]";
         assert_eq!(with(open).expect("allowed").warnings.len(), 2);
+    }
+
+    #[test]
+    fn a22_tls_and_a_login_open_an_address_to_the_network() {
+        let directory = tempfile::tempdir().expect("directory");
+        let key = rcgen::KeyPair::generate().expect("key");
+        let params = rcgen::CertificateParams::new(vec!["relay.test".to_owned()]).expect("names");
+        let files = ["relay.pem", "relay.key"].map(|name| directory.path().join(name));
+        std::fs::write(&files[0], params.self_signed(&key).expect("pair").pem()).expect("write");
+        std::fs::write(&files[1], key.serialize_pem()).expect("write");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&files[1], private).expect("chmod");
+        let tls = format!(
+            "address = \"0.0.0.0:25\"\ntls = \"starttls\"\ncertificate = {:?}\nkey = {:?}\n",
+            files[0], files[1]
+        );
+        let user = "[[user]]\nname = \"scanner\"\npassword = \"hunter2\"\n";
+        let with = |keys: &str| read(&format!("{ACCOUNT}[[listener]]\n{tls}{keys}\n{user}"), &[]);
+        let clients = "clients = \"10.0.0.0/8\"\n";
+        let safe = with(&format!("{clients}auth = \"required\"")).expect("safe");
+        assert_eq!(safe.warnings, []);
+        assert!(safe.listeners[0].tls.is_some());
+        let refused = |keys: &str| with(keys).err().map(|all| all.to_string()).unwrap_or_default();
+        assert!(refused(clients).contains("address: is not loopback and needs no login; write"));
+        assert!(refused("auth = \"required\"").contains("clients: is missing"));
+        let open = with(&format!("{clients}allow_insecure = true")).expect("allowed");
+        assert_eq!(open.warnings.len(), 1);
+        let unix = "[[listener]]\naddress = \"unix:/run/submitd/smtp.sock\"\nunix_mode = \"0622\"";
+        let unix = read(&format!("{ACCOUNT}{unix}"), &[]).expect("a Unix socket is local");
+        assert_eq!((unix.warnings.len(), unix.listeners[0].unix_mode), (0, 0o622));
     }
 
     #[test]

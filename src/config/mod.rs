@@ -4,13 +4,18 @@
 //! problem. Sizes are octets, 1 MB = 1,048,576. Durations are written in words (`30s`, `4h`) or seconds.
 
 mod account;
+mod address;
+mod certificate;
 mod check;
 mod credential;
 mod endpoint;
 mod environment;
 mod file;
+mod glance;
 mod grant;
 mod identity;
+mod listener;
+mod local;
 mod network;
 mod preset;
 mod problem;
@@ -19,14 +24,19 @@ mod section;
 mod show;
 mod surroundings;
 mod tree;
+mod user;
 mod value;
 
+pub use certificate::{Identity, IdentityError};
 pub use credential::{Grant, IdentityHost};
+pub use glance::Glance;
+pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
 
-use crate::mail::Address;
+use crate::mail::rewrite::When;
+use crate::mail::{Address, Local, Pattern};
 use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -45,6 +55,8 @@ pub struct Config {
     pub hostname: String,
     /// How long a stop waits for sessions and deliveries under way.
     pub drain_timeout: Duration,
+    /// The machine's names, `default_domain` and `[aliases]`: where mail for `root` goes.
+    pub local: Arc<Local>,
     /// Where programs hand in their mail. At least one.
     pub listeners: Vec<Listener>,
     /// The mailboxes we send through. At least one.
@@ -117,23 +129,35 @@ impl Config {
 /// One `[[listener]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
+    /// TCP addresses to bind; `localhost:2525` stands for 127.0.0.1 and ::1.
     pub addresses: Vec<SocketAddr>,
+    /// Unix sockets to bind, absolute paths.
+    pub sockets: Vec<PathBuf>,
+    /// Permission bits of the Unix sockets.
+    pub unix_mode: u32,
+    /// Encryption towards clients; none = mail and passwords come in the clear.
+    pub tls: Option<ListenerTls>,
     /// Who may connect.
     pub clients: Vec<Network>,
+    /// Balancers that must tell the client's address first (PROXY protocol).
+    pub proxy_protocol: Vec<Network>,
     /// Whether a login is offered or needed.
     pub auth: Auth,
     /// The account of clients that name none.
     pub account: Option<String>,
+    /// Who may be written to; empty = anybody.
+    pub recipients: Vec<Pattern>,
     /// Octets of one message, as announced by SIZE.
     pub max_message_size: u64,
     /// RCPT TO of one mail, at least 1.
     pub max_recipients: usize,
     /// Connections in all.
     pub max_connections: usize,
+    /// Connections of one client address; loopback and Unix sockets have no such bound.
+    pub max_connections_per_client: usize,
     /// Wrong commands until we hang up.
     pub max_errors: usize,
-    /// How long we wait for the next octet of a client.
+    /// How long a client may take for a command, or for a piece of a body.
     pub command_timeout: Duration,
     /// How long one connection may last in all.
     pub session_timeout: Duration,
@@ -152,6 +176,9 @@ pub enum Auth {
     Optional,
     /// MAIL is refused without it.
     Required,
+    /// Offered, not needed, and every name and password is good: for devices that insist. Only on
+    /// loopback.
+    AcceptAny,
 }
 
 /// What becomes of a lone CR or LF in a body.
@@ -198,6 +225,12 @@ pub struct Account {
     pub oauth: OAuth,
     /// What happens to a mail whose fate is unknown.
     pub on_uncertain: OnUncertain,
+    /// Clients from here send through this account; with any, others do not unless they are granted it.
+    pub networks: Vec<Network>,
+    /// Senders that choose this account and are authorised for its mailbox, besides the mailbox itself.
+    pub senders: Vec<Pattern>,
+    /// Which senders are replaced by the mailbox.
+    pub rewrite_from: When,
 }
 
 /// `[account.oauth]`, filled from preset and tenant.
@@ -273,8 +306,12 @@ pub struct User {
     pub name: String,
     /// What proves it.
     pub password: Password,
-    /// The account this user sends through; none = the listener's.
-    pub account: Option<String>,
+    /// The accounts this user may send through, the usual one first; empty = as without a login.
+    pub accounts: Vec<String>,
+    /// Who this user may be: MAIL FROM, `From:` and `Sender:`; empty = anybody.
+    pub senders: Vec<Pattern>,
+    /// Whom this user may write to; empty = anybody.
+    pub recipients: Vec<Pattern>,
 }
 
 /// What proves a user.

@@ -3,15 +3,16 @@
 //! It promises that a listener's address is never looked up in DNS, that a network has its host bits
 //! zero, and that no URL sends a secret unencrypted past this machine.
 
-use super::Network;
 use super::tree::Node;
 use super::value::{Written, Wrong, each, list, quote, text};
+use super::{ListenAddress, Network};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// Addresses to bind.
-impl Written for Vec<SocketAddr> {
+impl Written for Vec<ListenAddress> {
     fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        let all = each(node, "an address or a list of addresses", socket_addresses)?.concat();
+        let all = each(node, "an address or a list of addresses", listen_addresses)?.concat();
         if all.is_empty() {
             return Err(vec![Wrong::new("is empty", "write \"localhost:2525\"")]);
         }
@@ -22,8 +23,31 @@ impl Written for Vec<SocketAddr> {
     }
 }
 
-fn socket_addresses(node: &Node) -> Result<Vec<SocketAddr>, Wrong> {
+fn listen_addresses(node: &Node) -> Result<Vec<ListenAddress>, Wrong> {
     let text = text(node)?;
+    match text.strip_prefix("unix:") {
+        Some(path) => Ok(vec![ListenAddress::Unix(unix_path(path)?)]),
+        None => Ok(socket_addresses(text)?.into_iter().map(ListenAddress::Tcp).collect()),
+    }
+}
+
+/// Octets of a Unix socket's path at most: sockaddr_un has 108 with its end, and the name a socket is
+/// made under is a little longer.
+const LONGEST_PATH: usize = 100;
+
+fn unix_path(path: &str) -> Result<PathBuf, Wrong> {
+    let remedy = "write it like \"unix:/run/submitd/smtp.sock\"";
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err(Wrong::new(format!("{path:?} is not the absolute path of a socket"), remedy));
+    }
+    if path.len() > LONGEST_PATH {
+        let what = format!("the path of a Unix socket has at most {LONGEST_PATH} octets");
+        return Err(Wrong::new(what, "write a shorter one"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn socket_addresses(text: &str) -> Result<Vec<SocketAddr>, Wrong> {
     if let Ok(address) = text.parse() {
         return Ok(vec![address]);
     }

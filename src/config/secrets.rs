@@ -56,11 +56,7 @@ impl SecretFile {
 /// Where a file is: relative to `base`; where it is relative, a systemd credential of that file name
 /// comes first. `own` is the user we run as.
 fn locate(path: &Path, base: &Path, credentials: Option<&Path>, own: u32) -> SecretFile {
-    let credential = match (path.is_relative(), credentials, path.file_name()) {
-        (true, Some(directory), Some(name)) => Some(directory.join(name)),
-        _ => None,
-    };
-    match credential.filter(|path| path.exists()) {
+    match credential(path, credentials) {
         // systemd guards the directory; under User= the file's group bits show an ACL's mask
         Some(path) => SecretFile { path, own: None },
         None => SecretFile { path: base.join(path), own: Some(own) },
@@ -92,11 +88,17 @@ pub(super) fn read(
     text(&file.path, &file.octets()?)
 }
 
+/// The credential of systemd that stands in for a relative path, where there is one.
+pub(super) fn credential(path: &Path, credentials: Option<&Path>) -> Option<PathBuf> {
+    let name = path.file_name().filter(|_| path.is_relative())?;
+    credentials.map(|directory| directory.join(name)).filter(|path| path.exists())
+}
+
 /// Permission bits that a secret's file must not have, by its owner and the user we run as.
 ///
 /// Of another's file the group bit may be our only way in, root:submitd 640; and root, who runs `check`
 /// and `send` by hand, must not be told that this very layout is wrong.
-fn forbidden(owner: u32, own: u32) -> u32 {
+pub(super) fn forbidden(owner: u32, own: u32) -> u32 {
     if owner == own && own != 0 { 0o077 } else { 0o037 }
 }
 
@@ -145,17 +147,22 @@ fn text(path: &Path, octets: &[u8]) -> Result<Secret, Wrong> {
 /// repeated.
 fn unread(path: &Path, error: &std::io::Error) -> Wrong {
     use std::io::ErrorKind;
-    let directory = path.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
     match error.kind() {
         ErrorKind::PermissionDenied => Wrong::new(
             format!("{} may not be read by us", path.display()),
             format!("let the user submitd runs as own it: chown submitd {}", path.display()),
         ),
         ErrorKind::NotFound => Wrong::new(
-            format!(
-                "names a file that does not exist in {:?}",
-                if directory.is_empty() { "." } else { &directory }
-            ),
+            match path.parent().unwrap_or(Path::new("/")) {
+                here if here.as_os_str().is_empty() => {
+                    "names a file that does not exist in \".\"".to_owned()
+                }
+                directory if directory.is_dir() => {
+                    format!("names a file that does not exist in {:?}", directory.display())
+                }
+                // Base64 may hold slashes: this too may be a piece of a secret.
+                _ => "names a file in a directory that does not exist".to_owned(),
+            },
             "write the secret into that file, with mode 600",
         ),
         kind => Wrong::new(format!("names a file that cannot be read ({kind})"), "name another"),

@@ -1,8 +1,9 @@
 //! What the machine contributes: the file, the host name, the user, the usual directories.
 //!
-//! The only place of this module, with `secrets`, that touches files. Variables come from the list it
+//! The only place of this module, with `secrets` and `certificate`, that touches files. Variables come from the list it
 //! is given, never from the process.
 
+use super::certificate::Identity;
 use super::check::Surroundings;
 use super::problem::{Place, Problem};
 use super::secrets;
@@ -117,6 +118,15 @@ impl Machine {
             readable: &|path| match std::fs::File::open(path) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.kind().to_string()),
+            },
+            read_text: &|path| {
+                std::fs::read_to_string(path).map_err(|error| error.kind().to_string())
+            },
+            identity: &|certificate, key| {
+                let files = (certificate, key);
+                let credentials = self.credentials.as_deref();
+                let identity = Identity::new(files, &self.base, credentials, self.user);
+                identity.read().map(|_| identity)
             },
         })
     }

@@ -5,7 +5,6 @@
 
 use super::Limit;
 use super::tree::{Node, Origin, Value};
-use crate::mail::Address;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -203,18 +202,17 @@ impl Written for Limit {
     }
 }
 
-impl Written for Address {
+/// Names.
+impl Written for Vec<String> {
     fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        let text = text(node)?;
-        let remedy = "write user@domain";
-        match Self::parse(text) {
-            Ok(address) if address.domain().is_some() => Ok(address),
-            Ok(_) => Err(vec![Wrong::new(format!("{text:?} has no domain"), remedy)]),
-            Err(error) => Err(vec![Wrong::new(format!("{text:?}: {error}"), remedy)]),
+        let all = each(node, "a list of names", |node| text(node).map(str::to_owned))?;
+        if all.is_empty() {
+            return Err(vec![Wrong::new("is empty", "write a name, or leave the key out")]);
         }
+        Ok(all)
     }
     fn write(&self) -> String {
-        quote(self.as_str())
+        list(self.iter().map(|name| quote(name)))
     }
 }
 
@@ -374,8 +372,7 @@ impl From<Wrong> for Vec<Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Network;
-    use std::net::SocketAddr;
+    use crate::config::{ListenAddress, Network};
 
     /// Reads TOML text as a value; writes it again.
     fn through<T: Written>(text: &str) -> Option<String> {
@@ -430,11 +427,22 @@ mod tests {
         for (text, expected) in [
             ("\"localhost:25\"", r#"["127.0.0.1:25", "[::1]:25"]"#),
             ("[\"[::1]:25\", \"10.0.0.1:26\"]", r#"["[::1]:25", "10.0.0.1:26"]"#),
+            ("\"unix:/run/a b.sock\"", r#"["unix:/run/a b.sock"]"#),
         ] {
-            assert_eq!(through::<Vec<SocketAddr>>(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(through::<Vec<ListenAddress>>(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["[]", "2525", "\"2525\"", "\"::1:25\"", "\"localhost\"", "\"1.2.3.4:99999\""] {
-            assert_eq!(through::<Vec<SocketAddr>>(text), None, "{text}");
+        for text in [
+            "[]",
+            "\"unix:smtp.sock\"",
+            "\"unix:\"",
+            "\"unix:/run/\"",
+            "2525",
+            "\"2525\"",
+            "\"::1:25\"",
+            "\"localhost\"",
+            "\"1.2.3.4:99999\"",
+        ] {
+            assert_eq!(through::<Vec<ListenAddress>>(text), None, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::report::{self, Reporter};
 use super::verdict::{Pause, Verdict, judge};
 use super::words::clean;
 use super::{Claim, Settings, Shared, random};
-use crate::config::{Account, OnUncertain};
+use crate::config::Account;
 use crate::mail::Envelope;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
@@ -92,10 +92,6 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             let now = (self.settings.clock)();
             let rules = self.rules();
             return (plan::plan_expired(&self.entry, pause.clone(), words, &rules, now), false);
-        }
-        let crashed = self.shared.was_crashed(self.entry.id) && self.entry.uncertain;
-        if crashed && account.on_uncertain == OnUncertain::Hold {
-            return (plan::plan_held(&self.entry), false);
         }
         let token = match self.shared.tokens.access_token(&account.name).await {
             Ok(token) => token,

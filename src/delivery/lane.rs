@@ -10,7 +10,7 @@ use super::plan::Lesson;
 use super::standing::tell;
 use super::trouble::{Change, Trouble, learn};
 use super::verdict::Pause;
-use super::{Settings, Shared, random};
+use super::{Settings, Shared, random, turn};
 use crate::config::Limit;
 use crate::oauth::TokenSource;
 use crate::queue::{Entry, StoreError};
@@ -131,7 +131,11 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     trouble.until = Instant::now().into_std();
                 }
             }
-            Order::Drain => self.closing = true,
+            Order::Drain => {
+                self.closing = true;
+                // An account that moves to another lane rings there from now on.
+                self.seats.iter().for_each(|seat| seat.watcher.abort());
+            }
         }
     }
 
@@ -214,7 +218,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             }
         };
         let mut started = 0;
-        for (seat, entry) in in_turn(found, self.turn) {
+        for (seat, entry) in turn::in_turn(found, self.turn) {
             if started < free && self.start(seat, entry, None) {
                 started += 1;
                 self.turn = seat + 1;
@@ -254,7 +258,9 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let name = &seat.member.account.name;
             let skip = self.shared.in_hand(name);
             let wall = (self.settings.clock)();
-            let entries = self.shared.queue.due(name, wall, most, &skip).await?;
+            let beyond = wall.checked_add(self.settings.furthest());
+            let queue = &self.shared.queue;
+            let entries = queue.due_or_beyond(name, wall, beyond, most, &skip).await?;
             if entries.len() < most {
                 let mut besides = skip;
                 besides.extend(entries.iter().map(|entry| entry.id));
@@ -334,6 +340,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Err(error) => {
                 // Whose it was is not told; the counts are made anew.
                 error!(account = %self.names(), %error, "a delivery broke off; please report this");
+                // The mail is due as before: without a pause it would break off again at once, for ever.
+                self.not_before = Some(Instant::now() + STORE_PAUSE);
                 for seat in &mut self.seats {
                     seat.running = self.shared.in_hand(&seat.member.account.name).len();
                 }
@@ -378,22 +386,4 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             self.seats.iter().map(|seat| seat.member.account.name.as_str()).collect();
         names.join(", ")
     }
-}
-
-/// One of each account in turn, beginning behind the one that was last served.
-fn in_turn(mut found: Vec<VecDeque<Entry>>, turn: usize) -> Vec<(usize, Entry)> {
-    let seats = found.len();
-    let mut order = Vec::with_capacity(found.iter().map(VecDeque::len).sum());
-    let mut left = true;
-    while left {
-        left = false;
-        for step in 0..seats {
-            let seat = (turn + step) % seats;
-            if let Some(entry) = found.get_mut(seat).and_then(VecDeque::pop_front) {
-                order.push((seat, entry));
-                left = true;
-            }
-        }
-    }
-    order
 }

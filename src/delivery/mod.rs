@@ -17,6 +17,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod trouble;
+mod turn;
 pub mod verdict;
 pub mod words;
 
@@ -27,7 +28,7 @@ use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
 pub use standing::Standing;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -71,6 +72,11 @@ impl Settings {
             clock: Arc::new(SystemTime::now),
         }
     }
+
+    /// Nothing is set to be tried later than so long from now; what is was set by a clock that was wrong.
+    fn furthest(&self) -> Duration {
+        self.schedule.longest().max(self.uncertain_pause).saturating_add(UNCERTAIN_PAUSE * 2)
+    }
 }
 
 /// Delivery at work. Dropped, it stops at once; [`Delivery::drain`] stops it gently.
@@ -98,12 +104,10 @@ impl Delivery {
     {
         let standings = Arc::default();
         let pulse = Arc::new(Pulse::new());
-        let crashed = queue.recovery().uncertain.iter().filter_map(|id| id.parse().ok()).collect();
         let shared = Arc::new(Shared {
             queue,
             tokens,
             hand: Arc::default(),
-            crashed: Mutex::new(crashed),
             standings: Arc::clone(&standings),
         });
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -155,8 +159,6 @@ struct Shared<T> {
     /// Mails under way with the account they go through: none is ever tried twice at once, also while
     /// an account moves from one lane to another.
     hand: Arc<Mutex<HashMap<Id, String>>>,
-    /// Mails that a crash left with an unknown fate and that were not looked at since.
-    crashed: Mutex<HashSet<Id>>,
     standings: Arc<Mutex<BTreeMap<String, Standing>>>,
 }
 
@@ -173,11 +175,6 @@ impl<T> Shared<T> {
         }
         hand.insert(id, account.to_owned());
         Some(Claim { hand: Arc::clone(&self.hand), id })
-    }
-
-    /// Whether a crash left its fate unknown; says so once.
-    fn was_crashed(&self, id: Id) -> bool {
-        lock(&self.crashed).remove(&id)
     }
 
     fn ill(&self, standing: Standing) {

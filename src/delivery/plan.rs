@@ -156,20 +156,6 @@ pub fn plan_expired(
     Plan { counts: false, lesson: Lesson::Local(words.to_owned()), ..plan }
 }
 
-/// A crash left its fate unknown and the account wants such mail held.
-pub fn plan_held(entry: &Entry) -> Plan {
-    let words = "submitd was stopped while it was being sent: it may have been delivered";
-    Plan {
-        recipients: entry.recipients.clone(),
-        next: Next::Hold,
-        uncertain: true,
-        counts: false,
-        notice: None,
-        error: Some(words.into()),
-        lesson: Lesson::Local(words.into()),
-    }
-}
-
 /// What came together over all recipients of a try.
 #[derive(Default)]
 struct Found {

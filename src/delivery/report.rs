@@ -31,7 +31,7 @@ pub(super) async fn submission(
     let id = Id::new(reporter.now, random() as u32);
     let header = header(queue, entry).await;
     let octets = write(entry, notice, reporter, to, &header, id);
-    let mut writer = queue.spool();
+    let mut writer = queue.spool_report();
     writer.write(&octets).await?;
     let body = writer.finish().await?;
     let from = reporter.account.mailbox.clone();

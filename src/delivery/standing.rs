@@ -4,7 +4,7 @@ use super::trouble::{Cause, Change, Trouble};
 use super::{Settings, Shared};
 use crate::config::Account;
 use crate::diagnosis::Class;
-use crate::diagnosis::exchange::fill;
+use crate::diagnosis::fill;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -42,7 +42,9 @@ pub(super) fn tell<T>(
             info!(account = name, "the account works again");
         }
         (change, Some(trouble)) => {
-            let names = |text: &str| fill(text, name, account.mailbox.as_str());
+            let names = |text: &str| {
+                fill(text, &[("account", name), ("mailbox", account.mailbox.as_str())])
+            };
             let seconds =
                 trouble.until.saturating_duration_since(Instant::now().into_std()).as_secs();
             let wall = (settings.clock)();

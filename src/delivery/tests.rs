@@ -156,6 +156,9 @@ fn account(name: &str, mailbox: &str) -> Account {
             timeout: Duration::from_secs(30),
         },
         on_uncertain: OnUncertain::Retry,
+        networks: Vec::new(),
+        senders: Vec::new(),
+        rewrite_from: crate::mail::rewrite::When::Off,
     }
 }
 
@@ -182,6 +185,7 @@ impl House {
             max_size: 1 << 30,
             reserve: 0,
             history: HOUR,
+            hold: vec!["hold".into()],
         })
         .expect("queue");
         let (start, base) = (Instant::now(), SystemTime::now());
@@ -338,7 +342,7 @@ async fn b05_surplus_recipients_go_in_a_second_transaction() {
     let id = house.send("erp", FROM, &["a@b.c", "b@b.c", "c@b.c", "d@b.c", "e@b.c"]).await;
     house.until(id, |_| false).await;
     let sent: Vec<_> = script.seen().iter().map(|seen| seen.recipients.clone()).collect();
-    assert_eq!(sent.len(), 3);
+    assert_eq!(sent.len(), 3, "{sent:?}");
     assert_eq!(sent[1], ["c@b.c", "d@b.c", "e@b.c"]);
     assert_eq!(sent[2], ["e@b.c"]);
 }
@@ -760,10 +764,14 @@ async fn b01_what_a_crash_left_under_way_is_held_where_the_account_wants_it() {
     for id in [held, sent] {
         house.queue.attempting(id).await.expect("attempting");
     }
-    let House { queue, dir, .. } = house;
-    queue.close().await;
-    drop(queue);
-    let house = House::at(dir);
+    // Twice: the second start must not forget what the first one found.
+    let mut house = house;
+    for _ in 0..2 {
+        let House { queue, dir, .. } = house;
+        queue.close().await;
+        drop(queue);
+        house = House::at(dir);
+    }
     let script = Script::new(|seen| all(seen, &ok()));
     let mut hold = account("hold", "h@contoso.com");
     hold.on_uncertain = OnUncertain::Hold;

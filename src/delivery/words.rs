@@ -4,7 +4,8 @@
 
 use super::plan::Rules;
 use super::verdict::explain;
-use crate::diagnosis::exchange::{Known, fill};
+use crate::diagnosis::exchange::Known;
+use crate::diagnosis::fill;
 use crate::smtp::{Enhanced, Reply};
 use crate::upstream::{Failure, Fault};
 
@@ -13,7 +14,8 @@ const LONGEST_REASON: usize = 800;
 
 /// What happened and what to do, for the sender.
 pub fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rules<'_>) -> String {
-    let names = |text| fill(text, rules.account, rules.mailbox.as_str());
+    let names = [("account", rules.account), ("mailbox", rules.mailbox.as_str())];
+    let names = |text| fill(text, &names);
     if let Some(known) = known {
         return sentence(&format!("{}. What to do: {}", names(known.meaning), names(known.remedy)));
     }

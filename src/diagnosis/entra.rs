@@ -446,7 +446,7 @@ pub static ROWS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::{Place, fill};
+    use crate::diagnosis::{Names, fill};
     use Class::{Administrator as A, SignIn as U, Transient as T};
 
     /// Code, error, status as seen; class and a word of the remedy, written by hand.
@@ -495,19 +495,19 @@ mod tests {
         (50000, "server_error", 500, T, "nothing to do"),
     ];
 
-    const PLACE: Place<'static> = Place {
-        account: "erp",
-        client_id: "0f8fad5b-d9cb-469f-a165-70867728950e",
-        tenant: "contoso.onmicrosoft.com",
-        mailbox: "erp@contoso.com",
-    };
+    const NAMES: &Names<'static> = &[
+        ("account", "erp"),
+        ("client_id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+        ("tenant", "contoso.onmicrosoft.com"),
+        ("mailbox", "erp@contoso.com"),
+    ];
 
     #[test]
     fn b12_codes_have_the_expected_class_and_remedy() {
         for (code, error, status, class, words) in EXPECTED {
             let found = classify(error, &[*code], *status);
             assert_eq!(found.class, *class, "{code}");
-            let remedy = fill(found.remedy, &PLACE);
+            let remedy = fill(found.remedy, NAMES);
             assert!(remedy.contains(words), "{code}: {remedy}");
         }
     }
@@ -561,7 +561,7 @@ mod tests {
         for row in ROWS {
             assert!(!row.codes.is_empty());
             assert!(!row.meaning.is_empty() && !row.remedy.is_empty(), "{:?}", row.codes);
-            let filled = fill(row.remedy, &PLACE);
+            let filled = fill(row.remedy, NAMES);
             assert!(!filled.contains(['{', '}', '\n']) && !filled.contains("  "), "{filled}");
             assert!(!row.meaning.contains('{'), "{}", row.meaning);
             for code in row.codes {
@@ -569,7 +569,7 @@ mod tests {
             }
         }
         for row in [&TROUBLE, &THROTTLED, &SIGN_IN, &CLIENT, &UNAUTHORIZED, &SCOPE, &REQUEST] {
-            assert!(!fill(row.remedy, &PLACE).contains(['{', '\n']));
+            assert!(!fill(row.remedy, NAMES).contains(['{', '\n']));
         }
     }
 }

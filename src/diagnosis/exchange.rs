@@ -68,18 +68,13 @@ pub struct Known {
     pub treatment: Treatment,
     /// Who can mend it.
     pub class: Class,
-    /// What it means, in our words.
+    /// What it means, in our words. Placeholders `{mailbox}` and `{account}`.
     pub meaning: &'static str,
-    /// What is to be done. `{mailbox}` and `{account}` stand for the names.
+    /// What is to be done. Placeholders as in `meaning`.
     pub remedy: &'static str,
 }
 
 impl Known {
-    /// The remedy with the names put in.
-    pub fn remedy_for(&self, account: &str, mailbox: &str) -> String {
-        fill(self.remedy, account, mailbox)
-    }
-
     fn matches(&self, reply: u16, enhanced: Option<(u8, u16, u16)>, text: &str, at: Place) -> bool {
         (self.reply.is_empty() || self.reply.contains(&reply))
             && (self.places.is_empty() || self.places.contains(&at))
@@ -93,11 +88,6 @@ impl Known {
             }
             && self.text.iter().all(|fragment| text.contains(fragment))
     }
-}
-
-/// Puts account and mailbox into a remedy.
-pub fn fill(remedy: &str, account: &str, mailbox: &str) -> String {
-    remedy.replace("{mailbox}", mailbox).replace("{account}", account)
 }
 
 /// The first row that knows this reply. `text` without the codes, as it came.
@@ -707,6 +697,7 @@ pub static ROWS: &[Known] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::fill;
 
     #[test]
     fn every_row_can_be_reached_by_what_it_asks_for() {
@@ -750,14 +741,18 @@ mod tests {
             Place::SignIn,
         )
         .expect("row");
-        let remedy = row.remedy_for("erp", "erp@contoso.com");
+        let names = [("account", "erp"), ("mailbox", "erp@contoso.com")];
+        let remedy = fill(row.remedy, &names);
         assert!(
             remedy.starts_with(
                 "Set-CASMailbox -Identity erp@contoso.com -SmtpClientAuthenticationDisabled $false"
             ),
             "{remedy}"
         );
-        assert_eq!(fill("{account}/{mailbox}", "a", "b"), "a/b");
+        for row in ROWS {
+            let filled = [row.meaning, row.remedy].map(|text| fill(text, &names));
+            assert!(!filled.concat().contains('{'), "{}: {filled:?}", row.name);
+        }
     }
 
     #[test]

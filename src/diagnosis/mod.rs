@@ -30,36 +30,21 @@ impl Class {
     }
 }
 
-/// What the placeholders of a remedy stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// `{account}`: the name in the configuration.
-    pub account: &'a str,
-    /// `{client_id}`: the application (client) id.
-    pub client_id: &'a str,
-    /// `{tenant}`: tenant id or domain.
-    pub tenant: &'a str,
-    /// `{mailbox}`: the address whose token it is.
-    pub mailbox: &'a str,
-}
+/// What the placeholders of a text stand for, by name: `("mailbox", "erp@contoso.com")`. Rows of `entra` may
+/// use `account`, `client_id`, `tenant` and `mailbox`, rows of `exchange` only `account` and `mailbox`.
+pub type Names<'a> = [(&'static str, &'a str)];
 
-/// Fills the placeholders of a remedy in one pass: what a value contains is never read again.
+/// Fills the placeholders (`{mailbox}`) in one pass: what a value contains is never read again.
 /// An unknown placeholder stays as it is.
-pub fn fill(remedy: &str, place: &Place<'_>) -> String {
-    let mut out = String::with_capacity(remedy.len() + 64);
-    let mut rest = remedy;
+pub fn fill(text: &str, names: &Names<'_>) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
     while let Some(open) = rest.find('{') {
         out.push_str(&rest[..open]);
         rest = &rest[open..];
         let Some(close) = rest.find('}') else { break };
-        let name = &rest[..=close];
-        out.push_str(match name {
-            "{account}" => place.account,
-            "{client_id}" => place.client_id,
-            "{tenant}" => place.tenant,
-            "{mailbox}" => place.mailbox,
-            other => other,
-        });
+        let known = names.iter().find(|(name, _)| *name == &rest[1..close]);
+        out.push_str(known.map_or(&rest[..=close], |(_, value)| value));
         rest = &rest[close + 1..];
     }
     out.push_str(rest);
@@ -72,8 +57,12 @@ mod tests {
 
     #[test]
     fn fill_replaces_in_one_pass() {
-        let place =
-            Place { account: "{mailbox}", client_id: "c", tenant: "t", mailbox: "m@example.com" };
+        let names = [
+            ("account", "{mailbox}"),
+            ("client_id", "c"),
+            ("tenant", "t"),
+            ("mailbox", "m@example.com"),
+        ];
         for (template, expected) in [
             ("", ""),
             ("no place", "no place"),
@@ -81,7 +70,7 @@ mod tests {
             ("{other} {account", "{other} {account"),
             ("a } b {tenant}", "a } b t"),
         ] {
-            assert_eq!(fill(template, &place), expected);
+            assert_eq!(fill(template, &names), expected);
         }
     }
 }

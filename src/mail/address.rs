@@ -103,8 +103,11 @@ fn split(text: &str) -> Result<usize, AddressError> {
             '\\' if quoted => escaped = true,
             '"' if at.is_none() => quoted = !quoted,
             _ if quoted => {}
-            '@' => at = Some(index),
-            ' ' | '<' | '>' | ',' | ';' | '"' | '\\' => return Err(AddressError::BadCharacter),
+            // A second one would read otherwise elsewhere: behind `@a:` as the address of a source route.
+            '@' if at.is_none() => at = Some(index),
+            '@' | ' ' | '<' | '>' | ',' | ';' | '"' | '\\' => {
+                return Err(AddressError::BadCharacter);
+            }
             _ => {}
         }
     }
@@ -198,6 +201,8 @@ mod tests {
             ("a\r\nRCPT@b.example", AddressError::BadCharacter),
             ("a b@c.example", AddressError::BadCharacter),
             ("a>@c.example", AddressError::BadCharacter),
+            ("a@b@c.example", AddressError::BadCharacter),
+            ("@a:b@c.example", AddressError::BadCharacter),
             ("\"a@c.example", AddressError::Quotes),
             ("@c.example", AddressError::Parts),
             ("a@", AddressError::Parts),

@@ -7,8 +7,15 @@ pub mod bounce;
 pub mod envelope;
 pub mod header;
 pub mod id;
+pub mod local;
+pub mod mailbox;
+pub mod pattern;
 pub mod received;
+pub mod recipients;
+pub mod rewrite;
 
 pub use address::Address;
 pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};
 pub use id::Id;
+pub use local::Local;
+pub use pattern::Pattern;

@@ -10,14 +10,12 @@ use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
 use super::{assertion, broker, managed};
 use crate::config::{Grant, OAuth};
 use crate::secret::Secret;
+use crate::tls;
 use oauth2::{
     HttpRequest, HttpResponse, RefreshToken, RequestTokenError, ResourceOwnerPassword,
     ResourceOwnerUsername,
 };
 use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls_platform_verifier::Verifier;
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
@@ -202,8 +200,11 @@ fn way(oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
 }
 
 fn build(way: &Way) -> Result<reqwest::Client, Fault> {
+    // Over plain HTTP, hence loopback, nothing is verified and no file is needed.
+    let ca_file = way.ca_file.as_deref().filter(|_| !way.plain);
+    let trust = tls::client_config(ca_file).map_err(|error| Fault::Trust(error.to_string()))?;
     let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(trust(way)?)
+        .tls_backend_preconfigured(trust.as_ref().clone())
         .redirect(reqwest::redirect::Policy::none())
         .https_only(!way.plain)
         // Where there is no metadata service, nobody refuses the connection either.
@@ -214,42 +215,6 @@ fn build(way: &Way) -> Result<reqwest::Client, Fault> {
     // A system proxy cannot know what our own loopback is.
     let builder = if way.direct { builder.no_proxy() } else { builder };
     builder.build().map_err(|error| Fault::Trust(chain(&error)))
-}
-
-fn trust(way: &Way) -> Result<rustls::ClientConfig, Fault> {
-    let crypto = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&crypto))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::Trust(error.to_string()))?;
-    let mut bundled = rustls::RootCertStore::empty();
-    if way.plain {
-        return Ok(config.with_root_certificates(bundled).with_no_client_auth());
-    }
-    let own = match &way.ca_file {
-        None => Vec::new(),
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| Fault::Trust(format!("{}: {error}", path.display())))?,
-    };
-    if let Some(path) = way.ca_file.as_ref().filter(|_| own.is_empty()) {
-        return Err(Fault::Trust(format!("{}: no certificate in it", path.display())));
-    }
-    // An empty container has no store of its own; then the bundled roots must do.
-    if let Ok(system) = Verifier::new(Arc::clone(&crypto)) {
-        let verifier = if own.is_empty() {
-            system
-        } else {
-            Verifier::new_with_extra_roots(own, crypto)
-                .map_err(|error| Fault::Trust(error.to_string()))?
-        };
-        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-        return Ok(config.with_no_client_auth());
-    }
-    bundled.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    for certificate in own {
-        bundled.add(certificate).map_err(|error| Fault::Trust(error.to_string()))?;
-    }
-    Ok(config.with_root_certificates(bundled).with_no_client_auth())
 }
 
 /// The way out for the `oauth2` crate: it would drop status and `Retry-After`, so refusals are
@@ -316,7 +281,12 @@ fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
     if error.is_timeout() {
         return Fault::Unreachable(format!("no answer within {} s", timeout.as_secs_f32()));
     }
-    Fault::Unreachable(chain(&error.without_url()))
+    let host = error.url().and_then(url::Url::host_str).unwrap_or_default().to_owned();
+    let error = error.without_url();
+    match tls::refusal(&error) {
+        Some(refusal) => Fault::Unreachable(tls::in_words(refusal, &host)),
+        None => Fault::Unreachable(chain(&error)),
+    }
 }
 
 /// The causes in one line; the outermost alone says only "error sending request".
@@ -386,7 +356,9 @@ mod tests {
         let provider = Provider::default();
         let fault = provider.exchange(&account.oauth, &account.grant, None).await.unwrap_err();
         assert_eq!(fault.class(), Class::Transient);
-        assert!(fault.to_string().contains("certificate"), "{fault}");
+        let text = fault.to_string();
+        assert!(text.contains("the certificate of localhost"), "{text}");
+        assert!(text.contains("ca_file"), "the operator's way out: {text}");
         account.oauth.ca_file = Some(ca_file);
         let granted = provider.exchange(&account.oauth, &account.grant, None).await.unwrap();
         assert_eq!(granted.access().unwrap().expose(), "over-tls");

@@ -5,13 +5,13 @@
 //! beside it is handed out. It must not decide when: that is `token`.
 
 use super::provider::Provider;
-use super::request::{client_id, tenant};
+use super::request::names;
 use super::response::{Fault, Granted};
 use super::token::{Credential, Fresh, Leave, Moment, Pace};
 use super::vault::Vault;
 use super::{TokenError, broker};
 use crate::config::{Account, Grant};
-use crate::diagnosis::{Place, fill};
+use crate::diagnosis::fill;
 use crate::secret::Secret;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -248,17 +248,10 @@ fn tell(account: &Account, credential: &Credential, now: Moment) {
 
 /// What a caller is told, with the remedy filled in for its account.
 pub(super) fn told(fault: &Fault, account: &Account, retry_after: Option<Duration>) -> TokenError {
-    let mailbox = account.mailbox.to_string();
-    let place = Place {
-        account: &account.name,
-        client_id: client_id(&account.grant),
-        tenant: tenant(&account.oauth),
-        mailbox: &mailbox,
-    };
     TokenError {
         class: fault.class(),
         message: fault.to_string(),
-        remedy: fault.remedy().map(|remedy| fill(remedy, &place)),
+        remedy: fault.remedy().map(|remedy| fill(remedy, &names(account))),
         retry_after,
     }
 }

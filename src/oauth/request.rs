@@ -5,7 +5,7 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Grant, IdentityHost, OAuth};
+use crate::config::{Account, Grant, IdentityHost, OAuth};
 use crate::secret::Secret;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
@@ -46,7 +46,7 @@ pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
 }
 
 /// The application (client) id of a grant; where it has none, words for it.
-pub fn client_id(grant: &Grant) -> &str {
+fn client_id(grant: &Grant) -> &str {
     match grant {
         Grant::ClientCredentials { client_id, .. }
         | Grant::Certificate { client_id, .. }
@@ -59,6 +59,16 @@ pub fn client_id(grant: &Grant) -> &str {
         Grant::ServiceAccount { .. } => "the service account",
         Grant::TokenCommand { .. } | Grant::TokenFile { .. } => "the application",
     }
+}
+
+/// What the placeholders of a remedy stand for ([`crate::diagnosis::fill`]).
+pub fn names(account: &Account) -> [(&'static str, &str); 4] {
+    [
+        ("account", &account.name),
+        ("client_id", client_id(&account.grant)),
+        ("tenant", tenant(&account.oauth)),
+        ("mailbox", account.mailbox.as_str()),
+    ]
 }
 
 /// The application's secret, if this grant has one.
@@ -100,7 +110,7 @@ pub fn resource(oauth: &OAuth) -> &str {
 }
 
 /// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.
-pub fn tenant(oauth: &OAuth) -> &str {
+fn tenant(oauth: &OAuth) -> &str {
     let first = oauth.token_url.path_segments().and_then(|mut segments| segments.next());
     match first {
         Some(tenant) if oauth.token_url.path().contains("/oauth2/") && !tenant.is_empty() => tenant,

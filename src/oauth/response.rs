@@ -355,25 +355,25 @@ fn first_line(description: &str) -> &str {
 
 /// Text of a peer as it may be shown: without secrets, without control characters, not too long.
 pub fn plain(text: &str, secrets: &[&str]) -> String {
-    let mut text = text.to_owned();
+    // First the control characters: taken out later they would join the halves of a secret.
+    let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let mut text: String = text.chars().map(blank).collect();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "[…]");
     }
     let mut out = String::new();
     let mut run = String::new();
-    for letter in text.chars().chain(std::iter::once('\0')) {
+    // A space ends the last run.
+    for letter in text.chars().chain(std::iter::once(' ')) {
         if letter.is_ascii_alphanumeric() || "-._~+/=%".contains(letter) {
             run.push(letter);
             continue;
         }
         out.push_str(if run.len() >= SECRET_RUN && !is_id(&run) { "[…]" } else { &run });
         run.clear();
-        if letter.is_control() {
-            out.extend((letter != '\0').then_some(' '));
-        } else {
-            out.push(letter);
-        }
+        out.push(letter);
     }
+    out.pop();
     if let Some((end, _)) = out.char_indices().nth(LONGEST_TEXT) {
         out.truncate(end);
         out.push('…');
@@ -533,6 +533,11 @@ mod tests {
     fn ids_are_shown_and_long_texts_cut() {
         let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
         assert_eq!(plain(&format!("application {id}."), &[]), format!("application {id}."));
+        assert_eq!(
+            plain("planted\0-secret \0planted-secret\0", &["planted-secret"]),
+            "planted -secret  […]"
+        );
+        assert_eq!(plain("two\0words", &["two words"]), "[…]");
         assert_eq!(plain(&"wörter ".repeat(100), &[]).chars().count(), LONGEST_TEXT + 1);
     }
 

@@ -168,6 +168,9 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             timeout: Duration::from_secs(20),
         },
         on_uncertain: OnUncertain::Hold,
+        networks: Vec::new(),
+        senders: Vec::new(),
+        rewrite_from: crate::mail::rewrite::When::Off,
     }
 }
 

@@ -1,11 +1,14 @@
 //! The log: text on a terminal, one JSON object a line on request, journald's priorities under systemd.
 //!
 //! A mail's life is told by lines that carry its queue id in the field `id`. No line holds a secret, a
-//! token, a subject or a body: see `redact` and `crate::secret`.
+//! token, a subject or a body: see `redact` and `crate::secret`. What the libraries under us say is no part
+//! of that promise (at `trace` an HTTP library may tell what it sends), so below `warn` they are not heard,
+//! whatever the level.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -33,12 +36,12 @@ static FILTER: OnceLock<Filter> = OnceLock::new();
 /// Where `filter` is no level and no filter.
 pub fn start(shape: Shape, filter: &str) -> Result<(), String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let registry = tracing_subscriber::registry().with(filter);
     // A log disk that is full or a closed pipe must not stop mail: such errors are not reported again,
     // since reporting them would go to the same place (and panic there).
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let terminal = std::io::stderr().is_terminal();
+    let registry = tracing_subscriber::registry().with(filter).with(ours_or_urgent());
     let started = match shape {
         Shape::Json => registry.with(layer.json().flatten_event(true)).try_init(),
         Shape::Auto if !terminal && goes_to_journal() => {
@@ -64,6 +67,13 @@ pub fn set_filter(filter: &str) -> Result<(), String> {
         Some(handle) => handle.reload(parsed).map_err(|error| error.to_string()),
         None => Ok(()),
     }
+}
+
+/// Lets our own lines pass, and of others' the warnings and errors.
+fn ours_or_urgent() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    tracing_subscriber::filter::filter_fn(|line| {
+        *line.level() <= Level::WARN || line.target().split("::").next() == Some("submitd")
+    })
 }
 
 /// `info`, or `info,submitd::smtp=debug`.
@@ -120,6 +130,29 @@ mod tests {
         assert!(parse("info").is_ok());
         assert!(parse("info,submitd::smtp=debug").is_ok());
         assert!(parse("submitd=loud").is_err());
+    }
+
+    #[test]
+    fn libraries_are_heard_from_warnings_up_and_ourselves_always() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || Sink(sink.clone()));
+        let registry = tracing_subscriber::registry()
+            .with(parse("trace,hyper=trace").expect("filter"))
+            .with(ours_or_urgent())
+            .with(layer);
+        tracing::subscriber::with_default(registry, || {
+            tracing::trace!(target: "submitd::smtp", "ours");
+            tracing::debug!(target: "hyper::client", "theirs");
+            tracing::info!(target: "submitdish", "theirs too");
+            tracing::warn!(target: "rustls", "urgent");
+        });
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = String::from_utf8_lossy(&lines).into_owned();
+        assert_eq!(text, "TRACE submitd::smtp: ours\n WARN rustls: urgent\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub use super::reader::Reader;
 
+use super::room::{self, Room};
 use super::{StoreError, row};
 use crate::durable::Draft;
 use crate::mail::Id;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::spawn_blocking;
 
 /// Bodies up to here lie in the store itself, larger ones in files.
-pub const INLINE: usize = 256 * 1024;
+pub const INLINE: usize = room::INLINE;
 /// What goes to and comes from a file at once.
 pub(super) const CHUNK: usize = 64 * 1024;
 
@@ -56,6 +57,8 @@ impl Spool {
 #[derive(Debug)]
 pub struct Writer {
     spool: Arc<Spool>,
+    /// Asked before the file grows; none for what settling needs, which the reserve is kept for.
+    room: Option<Arc<Room>>,
     buffer: Vec<u8>,
     size: u64,
     sink: Sink,
@@ -90,7 +93,12 @@ impl Open {
 
 impl Writer {
     pub(super) fn new(spool: Arc<Spool>) -> Self {
-        Self { spool, buffer: Vec::new(), size: 0, sink: Sink::Memory }
+        Self { spool, room: None, buffer: Vec::new(), size: 0, sink: Sink::Memory }
+    }
+
+    /// One that leaves the disk's reserve alone.
+    pub(super) fn within(spool: Arc<Spool>, room: Arc<Room>) -> Self {
+        Self { room: Some(room), ..Self::new(spool) }
     }
 
     /// Octets taken so far.
@@ -117,6 +125,11 @@ impl Writer {
     /// Writes the buffer to the file, which is made where there is none; `end` syncs it too.
     async fn flush(&mut self, end: bool) -> Result<(), StoreError> {
         let buffer = std::mem::take(&mut self.buffer);
+        let fits = self.room.as_ref().map_or(Ok(()), |room| room.grow(buffer.len() as u64));
+        if let Err(what) = fits {
+            self.sink = Sink::Full(what);
+            return Ok(());
+        }
         let open = match std::mem::replace(&mut self.sink, Sink::Broken) {
             Sink::Memory => Err(self.spool.draft_path()),
             Sink::File(open) => Ok(open),

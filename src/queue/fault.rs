@@ -49,7 +49,7 @@ pub enum SteerError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds it.
-    #[error("{}: in use by process {holder}", dir.display())]
+    #[error("{}: in use by process {holder}; a second submitd needs a state_dir of its own", dir.display())]
     InUse {
         /// The store.
         dir: PathBuf,

@@ -14,6 +14,7 @@ mod room;
 mod row;
 mod schema;
 mod scribe;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -24,13 +25,13 @@ mod work;
 pub use check::{Findings, Problem};
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
 pub use fault::{AcceptError, OpenError, SteerError, StoreError};
+pub use settings::{Recovery, Settings};
 pub use view::{Count, Filter, View};
 
 use crate::mail::Id;
 use entry::Order;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use store::{Shared, Store};
 use view::Found;
@@ -47,30 +48,6 @@ impl Receipt {
     pub fn id(&self) -> Id {
         self.id
     }
-}
-
-/// Where the store lies and how far it may grow.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The directory; made with 0700 where it is missing.
-    pub dir: PathBuf,
-    /// Octets of bodies at most.
-    pub max_size: u64,
-    /// Octets that stay free on the disk for settlements.
-    pub reserve: u64,
-    /// How long settled mail is listed.
-    pub history: Duration,
-}
-
-/// What opening the store had to mend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Mails that were under way: they may have been delivered and will be tried again.
-    pub uncertain: Vec<String>,
-    /// Bodies that were never acknowledged and were removed.
-    pub orphans: usize,
-    /// Mails whose body file is missing or cut.
-    pub damaged: Vec<String>,
 }
 
 /// The queue: cheap to clone, one store behind all clones. The last clone dropped closes it.
@@ -95,24 +72,31 @@ impl Queue {
     /// # Errors
     /// [`OpenError`]; a store that cannot be opened is left as it is.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        let Settings { dir, max_size, reserve, history } = settings;
+        let Settings { dir, max_size, reserve, history, hold } = settings;
         let failed =
             |error: std::io::Error| OpenError::Failed { dir: dir.clone(), what: error.to_string() };
         let spool = Arc::new(body::Spool::new(schema::bodies(&dir)));
-        let mut opened = schema::open(&dir, &spool)?;
+        let mut opened = schema::open(&dir, &spool, reserve, &hold)?;
         let recovery = std::mem::take(&mut opened.recovery);
         let room = room::Room::new(&schema::database(&dir), max_size, reserve).map_err(failed)?;
         let shared = Arc::new(Shared {
-            room,
+            room: Arc::new(room),
             recent: wake::Recent::default(),
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            history: AtomicU64::new(history.as_secs()),
         });
         let lanes = Arc::new(View::open(&dir)?);
         let desk = Arc::new(View::open(&dir)?);
-        let store = Store::start(opened, shared, history).map_err(failed)?;
+        let store = Store::start(opened, shared).map_err(failed)?;
         Ok(Self { inner: Arc::new(Inner { store, lanes, desk, recovery }) })
+    }
+
+    /// Other bounds from now on; what is in the queue stays, however much it is.
+    pub fn set_bounds(&self, max_size: u64, reserve: u64, history: Duration) {
+        self.shared().room.set_bounds(max_size, reserve);
+        self.shared().history.store(history.as_secs(), Ordering::Relaxed);
     }
 
     /// What opening had to mend.
@@ -127,8 +111,13 @@ impl Queue {
         let _ = tokio::task::spawn_blocking(move || inner.store.close()).await;
     }
 
-    /// A place for a body that is about to come.
+    /// A place for a body that is about to come. It ends where the disk's reserve begins.
     pub fn spool(&self) -> body::Writer {
+        body::Writer::within(self.shared().spool.clone(), self.shared().room.clone())
+    }
+
+    /// A place for the body of a report, which is part of settling: it may use the reserve.
+    pub fn spool_report(&self) -> body::Writer {
         body::Writer::new(self.shared().spool.clone())
     }
 
@@ -169,8 +158,25 @@ impl Queue {
         most: usize,
         skip: &[Id],
     ) -> Result<Vec<Entry>, StoreError> {
+        self.due_or_beyond(account, now, None, most, skip).await
+    }
+
+    /// As [`Queue::due`], with those due later than `beyond` behind them: nobody sets a try so far ahead,
+    /// so the clock was wrong then and was set back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due_or_beyond(
+        &self,
+        account: &str,
+        now: SystemTime,
+        beyond: Option<SystemTime>,
+        most: usize,
+        skip: &[Id],
+    ) -> Result<Vec<Entry>, StoreError> {
         let (account, limit) = (account.to_owned(), most.saturating_add(skip.len()));
-        let reads = read(&self.inner.lanes, move |view| view.due(&account, now, limit)).await?;
+        let look = move |view: &View| view.due(&account, now, beyond, limit);
+        let reads = read(&self.inner.lanes, look).await?;
         let mut entries = Vec::with_capacity(reads.len().min(most));
         for read in reads {
             match read.fault {

@@ -40,6 +40,11 @@ impl Schedule {
         }
     }
 
+    /// No try is set further ahead than this.
+    pub fn longest(&self) -> Duration {
+        self.pauses.iter().max().map_or(PAUSE, |pause| spread(*pause, 1.0))
+    }
+
     /// The pause after `attempts` tries, before it is spread.
     fn pause(&self, attempts: u32) -> Duration {
         let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -106,6 +111,17 @@ mod tests {
         ] {
             assert_eq!(schedule().next(9, start, now, 0.5), next, "{now:?}");
         }
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest() {
+        let start = UNIX_EPOCH + minutes(1_000_000);
+        for attempts in 0..9 {
+            let next = schedule().next(attempts, start, start, 1.0).unwrap();
+            assert!(next <= start + schedule().longest(), "{attempts}");
+        }
+        assert_eq!(schedule().longest(), minutes(36));
+        assert!(Schedule { pauses: Vec::new(), expire: minutes(1) }.longest() >= PAUSE);
     }
 
     #[test]

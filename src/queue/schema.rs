@@ -88,11 +88,17 @@ pub(super) fn bodies(dir: &Path) -> PathBuf {
     dir.join("body")
 }
 
-/// Opens or makes the store and recovers what a crash left.
-pub(super) fn open(dir: &Path, spool: &Spool) -> Result<Opened, OpenError> {
+/// Opens or makes the store and recovers what a crash left; mail of unknown fate of the accounts in
+/// `hold` waits for a person.
+pub(super) fn open(
+    dir: &Path,
+    spool: &Spool,
+    reserve: u64,
+    hold: &[String],
+) -> Result<Opened, OpenError> {
     let failed = |what: String| OpenError::Failed { dir: dir.to_owned(), what };
     durable::make_dir(dir)
-        .map_err(|error| failed(format!("cannot be made or closed to others: {error}")))?;
+        .map_err(|error| failed(format!("cannot be made or closed to others: {error}; make it the property of the user submitd runs as, or set state_dir")))?;
     durable::make_dir(&bodies(dir)).map_err(|error| failed(format!("body: {error}")))?;
     let lock = lock(dir)?;
     let file = database(dir);
@@ -101,8 +107,8 @@ pub(super) fn open(dir: &Path, spool: &Spool) -> Result<Opened, OpenError> {
         refuse_unknown(&open_to_read(dir)?, dir, true)?;
     }
     own(&file).map_err(|error| failed(format!("queue.db: {error}")))?;
-    let conn = prepare(&file).map_err(|error| failed(format!("queue.db: {error}")))?;
-    let recovery = recover(&conn, spool).map_err(|error| failed(error.0))?;
+    let conn = prepare(&file, reserve).map_err(|error| failed(format!("queue.db: {error}")))?;
+    let recovery = recover(&conn, spool, hold).map_err(|error| failed(error.0))?;
     let (used, next_key) = sums(&conn).map_err(|error| failed(format!("queue.db: {error}")))?;
     Ok(Opened { conn, lock, recovery, used, next_key })
 }
@@ -170,9 +176,19 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => return Err(failed(format!("lock: {error}"))),
     }
-    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    noted.map_err(|error| failed(format!("lock: {error}")))?;
+    // The number only tells people who holds it: a disk without room for it must not keep us from
+    // bringing away what lies on it.
+    if let Err(error) = note_holder(&mut file) {
+        tracing::warn!(%error, "our process number could not be noted in the lock file");
+    }
     Ok(file)
+}
+
+/// Writes over what stands there and cuts afterwards: an empty file would need new room.
+fn note_holder(file: &mut File) -> std::io::Result<()> {
+    let line = format!("{}\n", std::process::id());
+    file.write_all(line.as_bytes())?;
+    file.set_len(line.len() as u64)
 }
 
 /// Makes the database file with 0600; the log and its index get the same mode from SQLite.
@@ -185,7 +201,7 @@ fn own(file: &Path) -> std::io::Result<()> {
     durable::sync_name(file)
 }
 
-fn prepare(file: &Path) -> rusqlite::Result<Connection> {
+fn prepare(file: &Path, reserve: u64) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(file, flags)?;
     conn.busy_timeout(Duration::from_secs(5))?;
@@ -199,8 +215,7 @@ fn prepare(file: &Path) -> rusqlite::Result<Connection> {
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -4096)?;
-    // Pages of mail that comes and goes within 16 MB of log are written to the log only.
-    conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    conn.pragma_update(None, "wal_autocheckpoint", log_pages(reserve))?;
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found == 0 {
         let transaction = conn.transaction()?;
@@ -211,13 +226,25 @@ fn prepare(file: &Path) -> rusqlite::Result<Connection> {
     }
     // What a failed fsync of an earlier run left in the log may be in the page cache only. Moving all
     // of it into the database writes and syncs it anew.
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    match conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        // On a full disk what lies here must still go out, which makes the room.
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+            tracing::warn!(%error, "the log stays beside the database for want of room");
+        }
+        moved => moved?,
+    }
     Ok(conn)
 }
 
+/// Pages of log after which it is moved into the database. Pages of mail that comes and goes within
+/// 16 MB are written to the log only; within a smaller reserve the log must leave room for the move.
+fn log_pages(reserve: u64) -> i64 {
+    i64::try_from(reserve / 2 / 4096).unwrap_or(i64::MAX).clamp(64, 4000)
+}
+
 /// Mends what a crash left: uncertain tries, bodies without a row, rows without their body.
-fn recover(conn: &Connection, spool: &Spool) -> Result<Recovery, StoreError> {
-    let uncertain = unsettled(conn)?;
+fn recover(conn: &Connection, spool: &Spool, hold: &[String]) -> Result<Recovery, StoreError> {
+    let uncertain = unsettled(conn, hold)?;
     let (mut orphans, mut files) = (0, HashSet::new());
     for entry in
         std::fs::read_dir(spool.dir()).map_err(|error| StoreError(format!("body: {error}")))?
@@ -243,17 +270,23 @@ fn recover(conn: &Connection, spool: &Spool) -> Result<Recovery, StoreError> {
     Ok(Recovery { uncertain, orphans, damaged })
 }
 
-fn unsettled(conn: &Connection) -> Result<Vec<String>, StoreError> {
+/// What was under way waits again, or for a person: durably, since the next start must not forget it.
+fn unsettled(conn: &Connection, hold: &[String]) -> Result<Vec<String>, StoreError> {
     let mut update = conn.prepare(
-        "UPDATE mail SET state = 'queued', uncertain = 1, error = ?1 WHERE state = 'attempting' \
-         RETURNING id",
+        "UPDATE mail SET state = CASE WHEN account IN (SELECT value FROM json_each(?2)) \
+         THEN 'held' ELSE 'queued' END, uncertain = 1, error = ?1 WHERE state = 'attempting' \
+         RETURNING id, account, state",
     )?;
-    let ids = update.query_map([UNCERTAIN], |row| row.get::<_, String>(0))?;
-    let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
-    for id in &ids {
-        tracing::warn!(%id, "possibly delivered before the crash; it will be tried again");
+    let hold = serde_json::to_string(hold).map_err(|error| StoreError(error.to_string()))?;
+    let mails = update.query_map([UNCERTAIN, &hold], |row| {
+        let text = |index| row.get::<_, String>(index).unwrap_or_default();
+        Ok((row.get::<_, String>(0)?, text(1), text(2)))
+    })?;
+    let mails = mails.collect::<rusqlite::Result<Vec<_>>>()?;
+    for (id, account, state) in &mails {
+        tracing::warn!(%id, %account, %state, "uncertain: it may have been delivered before the crash");
     }
-    Ok(ids)
+    Ok(mails.into_iter().map(|(id, ..)| id).collect())
 }
 
 fn lies_in_file(conn: &Connection, id: Id) -> rusqlite::Result<bool> {

@@ -25,9 +25,10 @@ const PRUNE_EVERY: u32 = 500;
 pub(super) struct Scribe {
     ledger: Ledger,
     shared: Arc<Shared>,
-    history: Duration,
     /// Mails that left since the history was pruned.
     left: u32,
+    /// The log was moved for want of room, and nothing was committed since.
+    gave_room: bool,
 }
 
 /// Why a transaction failed, and where.
@@ -57,8 +58,8 @@ impl Failure {
 }
 
 impl Scribe {
-    pub(super) fn new(ledger: Ledger, shared: Arc<Shared>, history: Duration) -> Self {
-        Self { ledger, shared, history, left: 0 }
+    pub(super) fn new(ledger: Ledger, shared: Arc<Shared>) -> Self {
+        Self { ledger, shared, left: 0, gave_room: false }
     }
 
     /// Serves until the queue closes; the lock is freed last.
@@ -116,7 +117,8 @@ impl Scribe {
 
     fn prune(&mut self) {
         self.left = 0;
-        let before = SystemTime::now().checked_sub(self.history).unwrap_or(SystemTime::UNIX_EPOCH);
+        let history = Duration::from_secs(self.shared.history.load(Ordering::Relaxed));
+        let before = SystemTime::now().checked_sub(history).unwrap_or(SystemTime::UNIX_EPOCH);
         if let Err(error) = self.ledger.prune(before) {
             tracing::warn!(%error, "old history was not dropped");
         }
@@ -153,6 +155,7 @@ impl Scribe {
         });
         match &done {
             Ok(_) => {
+                self.gave_room = false;
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
                 self.shared.room.set_used(self.ledger.used);
             }
@@ -183,11 +186,9 @@ impl Scribe {
         if failure.is_full() {
             let (mails, notes): (Vec<_>, Vec<_>) =
                 batch.into_iter().partition(|piece| matches!(piece.work, Work::Accept(_)));
-            if mails.is_empty() {
-                return refuse(notes, &refusal);
-            }
+            let may_help = !mails.is_empty() || self.give_room();
             refuse(mails, &refusal);
-            return self.serve(notes);
+            return if may_help { self.serve(notes) } else { refuse(notes, &refusal) };
         }
         match failure {
             // One bad piece must not fail the others.
@@ -202,6 +203,22 @@ impl Scribe {
                 refuse(batch, &refusal);
             }
             Failure::Work(_) | Failure::Begin(_) => refuse(batch, &refusal),
+        }
+    }
+
+    /// Moves the log into the database, so that notes find room where mail was let in before: the log
+    /// alone may have filled a small disk. Whether notes may be tried again: once until one succeeds.
+    fn give_room(&mut self) -> bool {
+        if std::mem::replace(&mut self.gave_room, true) {
+            return false;
+        }
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        match self.ledger.conn.query_row(checkpoint, [], |row| row.get::<_, i64>(0)) {
+            Ok(busy) => busy == 0,
+            Err(error) => {
+                tracing::warn!(%error, "the log could not be moved into the database");
+                false
+            }
         }
     }
 
@@ -276,16 +293,17 @@ mod tests {
     /// A writer that is served by hand.
     fn scribe(dir: &std::path::Path) -> Scribe {
         let spool = Arc::new(body::Spool::new(schema::bodies(dir)));
-        let opened = schema::open(dir, &spool).unwrap();
+        let opened = schema::open(dir, &spool, 64 << 20, &[]).unwrap();
         let shared = Arc::new(Shared {
-            room: room::Room::new(&schema::database(dir), u64::MAX, 0).unwrap(),
+            room: Arc::new(room::Room::new(&schema::database(dir), u64::MAX, 0).unwrap()),
             recent: wake::Recent::default(),
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            history: 0.into(),
         });
         let ledger = Ledger { conn: opened.conn, next_key: 1, used: 0 };
-        Scribe::new(ledger, shared, Duration::ZERO)
+        Scribe::new(ledger, shared)
     }
 
     fn id(number: u32) -> Id {

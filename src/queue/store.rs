@@ -15,17 +15,18 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What the writer and the rest see.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub room: Room,
+    pub room: Arc<Room>,
     pub recent: Recent,
     pub bells: Bells,
     pub spool: Arc<Spool>,
     pub commits: AtomicU64,
+    /// How long settled mail is listed, in seconds.
+    pub history: AtomicU64,
 }
 
 /// The way to the writer.
@@ -65,15 +66,11 @@ impl Notes {
 
 impl Store {
     /// Starts the writer.
-    pub(super) fn start(
-        opened: Opened,
-        shared: Arc<Shared>,
-        history: Duration,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(opened: Opened, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (work, pieces) = channel();
         let ledger = Ledger { conn: opened.conn, next_key: opened.next_key, used: opened.used };
         shared.room.set_used(opened.used);
-        let scribe = Scribe::new(ledger, shared.clone(), history);
+        let scribe = Scribe::new(ledger, shared.clone());
         let lock = opened.lock;
         let run = move || scribe.run(&pieces, lock);
         let thread = std::thread::Builder::new().name("queue-writer".into()).spawn(run)?;
@@ -118,6 +115,8 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let piece = Piece { work, reply: Some(reply) };
         self.work.send(Message::Piece(piece)).map_err(|_| closed())?;
+        #[cfg(test)]
+        let _still = still_clock();
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -135,6 +134,15 @@ impl Store {
             tracing::error!("the queue's writer ended by a panic");
         }
     }
+}
+
+/// Tokio's paused clock runs ahead while a task waits for a thread it does not know, such as the writer:
+/// hours pass in a blink. It stands still while a blocking task of its own waits, until the value is dropped.
+#[cfg(test)]
+fn still_clock() -> impl Sized {
+    let (held, until_dropped) = channel::<()>();
+    tokio::task::spawn_blocking(move || until_dropped.recv());
+    held
 }
 
 impl Drop for Store {

@@ -10,7 +10,13 @@ use std::path::Path;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn settings(dir: &Path) -> Settings {
-    Settings { dir: dir.join("q"), max_size: 1 << 40, reserve: 0, history: 24 * HOUR }
+    Settings {
+        dir: dir.join("q"),
+        max_size: 1 << 40,
+        reserve: 0,
+        history: 24 * HOUR,
+        hold: vec!["h".into()],
+    }
 }
 
 fn store() -> (tempfile::TempDir, Queue) {
@@ -170,6 +176,25 @@ async fn b01_attempting_becomes_uncertain_at_reopening_and_says_so() {
         let error = entries[0].last_error.as_deref().unwrap();
         assert!(error.contains("may have been delivered before"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn b16_mail_that_a_wrong_clock_put_far_ahead_is_found() {
+    let (_dir, queue) = store();
+    for number in [1, 500, 9_000] {
+        accept(&queue, number, 10).await;
+    }
+    let due = |beyond: Option<u64>, most| {
+        let queue = queue.clone();
+        async move {
+            let beyond = beyond.map(moment);
+            let entries = queue.due_or_beyond("a", moment(100), beyond, most, &[]).await.unwrap();
+            entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(due(None, 10).await, [id(1)]);
+    assert_eq!(due(Some(1_000), 10).await, [id(1), id(9_000)]);
+    assert_eq!(due(Some(1_000), 1).await, [id(1)], "what is due goes first");
 }
 
 #[tokio::test]

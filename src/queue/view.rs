@@ -162,15 +162,35 @@ impl View {
         &self,
         account: &str,
         now: SystemTime,
+        beyond: Option<SystemTime>,
+        most: usize,
+    ) -> Result<Vec<Read>, StoreError> {
+        let mut reads = self.due_where("due <= ?2", account, now, most)?;
+        if let Some(beyond) = beyond
+            && reads.len() < most
+        {
+            let left = most - reads.len();
+            reads.extend(self.due_where("due > ?2", account, beyond, left)?);
+        }
+        Ok(reads)
+    }
+
+    /// `bound` compares the due time with `time`.
+    fn due_where(
+        &self,
+        bound: &str,
+        account: &str,
+        time: SystemTime,
         most: usize,
     ) -> Result<Vec<Read>, StoreError> {
         let conn = self.conn();
         let mut select = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM mail WHERE account = ?1 AND state = 'queued' AND due <= ?2 \
+            "SELECT {COLUMNS} FROM mail WHERE account = ?1 AND state = 'queued' AND {bound} \
              ORDER BY due, id LIMIT ?3"
         ))?;
-        let reads = select
-            .query_map(params![account, row::millis(now), limit(most)], |row| Ok(row::read(row)))?;
+        let reads = select.query_map(params![account, row::millis(time), limit(most)], |row| {
+            Ok(row::read(row))
+        })?;
         Ok(reads.collect::<rusqlite::Result<_>>()?)
     }
 

@@ -148,7 +148,7 @@ impl Ledger {
     /// Does the work within the running transaction.
     pub(super) fn apply(&mut self, work: &Work, room: &Room, now: SystemTime) -> Applied {
         match work {
-            Work::Accept(mail) => match room.fits(self.used, mail.body.size()) {
+            Work::Accept(mail) => match room.admit(self.used, mail.body.size()) {
                 Ok(()) => self.insert(mail).map(Ok),
                 Err(what) => Ok(Err(Refusal::Full(what))),
             },

@@ -36,6 +36,7 @@ pub use messages::Message;
 pub use options::{Excess, Limits, Mailbox, Options};
 pub use world::Statistics;
 
+use crate::secret::Secret;
 use certificate::Certificates;
 use std::io;
 use std::net::SocketAddr;
@@ -164,6 +165,11 @@ impl Sandbox {
     /// Says how far one may go from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.world.set_limits(limits);
+    }
+
+    /// The tokens that are known, access and refresh: what nobody else may ever show.
+    pub fn tokens(&self) -> Vec<Secret> {
+        self.world.tokens().all()
     }
 
     /// Takes all access tokens back: the mail server refuses them from now on.

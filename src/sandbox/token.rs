@@ -166,6 +166,11 @@ impl Tokens {
         self.refresh.insert(token.expose().to_owned(), true);
     }
 
+    /// The texts of all that were given out or taken in, access and refresh.
+    pub(super) fn all(&self) -> Vec<Secret> {
+        self.access.keys().chain(self.refresh.keys()).map(Secret::new).collect()
+    }
+
     /// What this refresh token is worth.
     pub(super) fn refresh_state(&self, token: &str) -> RefreshState {
         match self.refresh.get(token) {

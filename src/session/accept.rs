@@ -5,14 +5,14 @@
 
 use super::Shared;
 use super::replies;
-use crate::config::{Account, Headers, Received as Detail};
+use crate::accounts::Permit;
+use crate::config::{Headers, Received as Detail};
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
 use crate::mail::{Envelope, Id, Recipient};
 use crate::queue::{Submission, body};
 use crate::smtp::{Reply, server};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Octets of a header at most. Exchange: 552 "Header size exceeds fixed maximum size".
@@ -22,7 +22,7 @@ const LARGEST_HEADER: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Transaction {
     id: Id,
-    account: Arc<Account>,
+    permit: Permit,
     envelope: Envelope,
     accepted: SystemTime,
     message: Message,
@@ -54,16 +54,20 @@ pub struct Origin<'a> {
 
 impl Transaction {
     /// Opens one at MAIL.
-    pub fn new(id: Id, account: Arc<Account>, mail: server::Mail, now: SystemTime) -> Self {
+    pub fn new(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
+        let sender = permit.sender(mail.sender.clone());
+        if sender != mail.sender {
+            tracing::info!(%id, from = ?mail.sender, to = ?sender, "sender rewritten");
+        }
         let envelope = Envelope {
-            sender: mail.sender,
+            sender,
             body: mail.body,
             smtputf8: mail.smtputf8,
             ret: mail.ret,
             envid: mail.envid,
             recipients: Vec::new(),
         };
-        Self { id, account, envelope, accepted: now, message: Message::Awaited }
+        Self { id, permit, envelope, accepted: now, message: Message::Awaited }
     }
 
     /// The queue id it will bear.
@@ -71,11 +75,22 @@ impl Transaction {
         self.id
     }
 
-    /// One more recipient. The same one twice is taken once.
-    pub fn add(&mut self, recipient: Recipient) {
-        if !self.envelope.recipients.iter().any(|known| known.address == recipient.address) {
-            self.envelope.recipients.push(recipient);
+    /// One more recipient, or several where it is an alias. The same one twice is taken once.
+    pub fn add(&mut self, recipient: Recipient) -> Reply {
+        let address = recipient.address.clone();
+        let all = match self.permit.recipients(recipient) {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(id = %self.id, recipient = ?address, %error, "recipient refused");
+                return replies::forbidden(error);
+            }
+        };
+        for recipient in all {
+            if !self.envelope.recipients.iter().any(|known| known.address == recipient.address) {
+                self.envelope.recipients.push(recipient);
+            }
         }
+        replies::RECIPIENT_OK
     }
 
     /// The body is about to come.
@@ -117,7 +132,15 @@ impl Transaction {
             self.message = Message::Refused(replies::MAIL_LOOP);
             return;
         }
-        let edited = self.edit(shared, origin).apply(fields, end);
+        let fields = match self.permit.header(fields) {
+            Ok(fields) => fields,
+            Err(error) => {
+                tracing::warn!(id = %self.id, %error, "mail refused");
+                self.message = Message::Refused(replies::forbidden(error));
+                return;
+            }
+        };
+        let edited = self.edit(shared, origin).apply(&fields, end);
         let mut writer = shared.queue.spool();
         let stored = match writer.write(&edited).await {
             Ok(()) => writer.write(rest).await,
@@ -166,7 +189,7 @@ impl Transaction {
             Message::Body(writer) => {
                 let submission = Intake {
                     id: self.id,
-                    account: self.account,
+                    account: self.permit.account.name.clone(),
                     envelope: self.envelope,
                     accepted: self.accepted,
                 };
@@ -181,7 +204,7 @@ impl Transaction {
 /// All of a mail but its body.
 struct Intake {
     id: Id,
-    account: Arc<Account>,
+    account: String,
     envelope: Envelope,
     accepted: SystemTime,
 }
@@ -191,12 +214,12 @@ impl Intake {
         let id = self.id;
         let recipients = self.envelope.recipients.len();
         let sender = self.envelope.sender.as_ref().map_or_else(|| "<>".into(), ToString::to_string);
-        let account = self.account.name.clone();
+        let account = self.account.clone();
         let accepted = match writer.finish().await {
             Ok(body) => {
                 let submission = Submission {
                     id,
-                    account: self.account.name.clone(),
+                    account: self.account,
                     envelope: self.envelope,
                     body,
                     accepted: self.accepted,

@@ -4,7 +4,16 @@
 //! no SMTP knowledge: what a line means is the dialogue's business.
 
 mod accept;
+mod patience;
+mod refuse;
 mod replies;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
+pub use refuse::{Refusal, refuse};
+pub use tls::TlsError;
 
 use crate::accounts::{Accounts, LoggedIn, LoginError};
 use crate::config::{Config, Headers, Listener};
@@ -17,15 +26,18 @@ use crate::smtp::reply_write::LONGEST_LINE;
 use crate::smtp::sasl::Mechanism;
 use crate::smtp::server::{Credentials, Dialogue, Event, Mail, Phrases, Terms};
 use accept::{Origin, Transaction};
+use patience::Patience;
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tls::DoorTls;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
+use wire::{Wire, secure};
 
 /// Octets read at once. They lie on the stack while a read is polled and nowhere while it waits, so an
 /// idle connection costs no buffer.
@@ -45,24 +57,30 @@ pub struct Shared {
     /// Where mail goes.
     pub queue: Queue,
     terms: Arc<Terms>,
+    tls: Option<Arc<DoorTls>>,
 }
 
 impl Shared {
     /// For the sessions of `listener` under `config`.
+    ///
+    /// # Errors
+    /// [`TlsError`] where certificate or key are no good.
     pub fn new(
         config: &Config,
         listener: &Listener,
         accounts: Arc<Accounts>,
         queue: Queue,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, TlsError> {
+        let tls = listener.tls.as_ref().map(DoorTls::open).transpose()?;
+        Ok(Self {
             hostname: config.hostname.clone(),
             listener: listener.clone(),
             headers: config.headers,
             accounts,
             queue,
             terms: Arc::new(terms(config, listener)),
-        }
+            tls: tls.map(Arc::new),
+        })
     }
 }
 
@@ -78,9 +96,13 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
         Extension::EnhancedStatusCodes,
         Extension::Chunking,
     ];
+    if listener.tls.is_some() {
+        extensions.push(Extension::StartTls);
+    }
     if listener.auth != Auth::None {
         extensions.push(Extension::Auth);
     }
+    let is_local = listener.doors().all(|door| door.is_local());
     Terms {
         hostname: config.hostname.clone(),
         greeting: "ESMTP submitd".into(),
@@ -88,7 +110,8 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
         extensions,
         mechanisms: vec![Mechanism::Plain, Mechanism::Login],
         hello_required: false,
-        auth_needs_tls: false,
+        // Where there is TLS, no password crosses a network without it.
+        auth_needs_tls: listener.tls.is_some() && !is_local,
         auth_required: listener.auth == Auth::Required,
         tls_required: false,
         bearer_refusal: None,
@@ -103,13 +126,13 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
 
 /// A session under way.
 struct Session<S> {
-    stream: S,
+    wire: Wire<S>,
     dialogue: Dialogue,
     shared: Arc<Shared>,
     peer: Option<IpAddr>,
     user: Option<LoggedIn>,
     transaction: Option<Transaction>,
-    ends: Instant,
+    patience: Patience,
     stop: CancellationToken,
 }
 
@@ -118,32 +141,19 @@ pub async fn serve<S>(stream: S, peer: Option<IpAddr>, shared: Arc<Shared>, stop
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let ends = Instant::now() + shared.listener.session_timeout;
-    let dialogue = Dialogue::new(shared.terms.clone(), false);
+    let mut wire = Wire::Clear(stream);
+    let tls = shared.tls.as_ref().filter(|tls| tls.is_implicit());
+    if let Some(tls) = tls
+        && !secure(&mut wire, tls, &shared, peer, &stop).await
+    {
+        return;
+    }
+    let dialogue = Dialogue::new(shared.terms.clone(), tls.is_some());
+    let listener = &shared.listener;
+    let patience = Patience::new(listener.command_timeout, listener.session_timeout, now());
     let session =
-        Session { stream, dialogue, shared, peer, user: None, transaction: None, ends, stop };
+        Session { wire, dialogue, shared, peer, user: None, transaction: None, patience, stop };
     session.run().await;
-}
-
-/// Why a connection is turned away before it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// More connections than the listener allows.
-    TooMany,
-    /// The address is not among the listener's `clients`.
-    NotAllowed,
-}
-
-/// Turns a connection away with one line.
-pub async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, shared: &Shared, why: Refusal) {
-    let reply = match why {
-        Refusal::TooMany => replies::TOO_MANY_CONNECTIONS,
-        Refusal::NotAllowed => replies::NOT_ALLOWED,
-    };
-    let mut dialogue = Dialogue::refused(shared.terms.clone(), &reply);
-    // One short line always fits the socket's buffer; a peer that is gone does not matter.
-    let _ = stream.write_all(dialogue.output()).await;
-    let _ = stream.shutdown().await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -155,9 +165,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         break;
                     }
                 }
+                Event::StartTls => {
+                    if self.flush().await.is_err() || !self.start_tls().await {
+                        break;
+                    }
+                }
                 Event::Close => {
                     let _ = self.flush().await;
-                    let _ = self.stream.shutdown().await;
+                    let _ = self.wire.shutdown().await;
                     break;
                 }
                 event => self.handle(event).await,
@@ -168,14 +183,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Writes what lies in the output, within the client's time.
+    /// Writes what lies in the output, within the client's time; what was answered begins that anew.
     async fn flush(&mut self) -> Result<(), ()> {
         if self.dialogue.output().is_empty() {
             return Ok(());
         }
-        let until = Instant::now() + self.shared.listener.command_timeout;
-        let written =
-            timeout_at(until.min(self.ends), self.stream.write_all(self.dialogue.output())).await;
+        self.patience.answered(now());
+        let written = timeout_at(self.patience.until().into(), async {
+            self.wire.write_all(self.dialogue.output()).await?;
+            self.wire.flush().await
+        });
+        let written = written.await;
         self.dialogue.output().clear();
         match written {
             Ok(Ok(())) => Ok(()),
@@ -185,18 +203,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Waits for input, the timeouts, or the stop.
     async fn read(&mut self) -> Result<(), ()> {
-        let until = Instant::now() + self.shared.listener.command_timeout;
-        let stopping = self.stop.clone();
+        let until = self.patience.until().into();
         let may_stop = !self.dialogue.is_in_transaction();
         tokio::select! {
             biased;
-            () = stopping.cancelled(), if may_stop => {
+            () = self.stop.cancelled(), if may_stop => {
                 self.dialogue.hang_up(&replies::SHUTTING_DOWN);
                 Ok(())
             }
-            read = timeout_at(until.min(self.ends), feed(&mut self.stream, &mut self.dialogue)) => {
+            read = timeout_at(until, feed(&mut self.wire, &mut self.dialogue)) => {
                 match read {
-                    Ok(Ok(())) => Ok(()),
+                    Ok(Ok(octets)) => {
+                        self.patience.came(octets, now());
+                        Ok(())
+                    }
                     Ok(Err(_)) => Err(()),
                     Err(_) => {
                         self.dialogue.hang_up(&replies::TIMED_OUT);
@@ -207,15 +227,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The handshake after STARTTLS; what was before it is forgotten (RFC 3207 §4.2).
+    async fn start_tls(&mut self) -> bool {
+        let Some(tls) = self.shared.tls.clone() else { return false };
+        self.user = None;
+        self.transaction = None;
+        if !secure(&mut self.wire, &tls, &self.shared, self.peer, &self.stop).await {
+            return false;
+        }
+        self.dialogue.tls_started();
+        self.patience.answered(now());
+        true
+    }
+
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Authenticate(credentials) => self.authenticate(credentials).await,
             Event::Mail(mail) => self.mail(mail),
             Event::Rcpt(recipient) => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.add(recipient);
-                }
-                self.dialogue.answer(&replies::RECIPIENT_OK);
+                let taken = self.transaction.as_mut().map(|mail| mail.add(recipient));
+                self.dialogue.answer(&taken.unwrap_or(replies::STORE_FAILED));
             }
             Event::Data => {
                 if let Some(transaction) = &mut self.transaction {
@@ -231,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Event::BodyEnd(verdict) => self.body_end(verdict).await,
             Event::Reset => self.transaction = None,
-            // STARTTLS is not among the terms; the greeting needs nothing of us.
+            // Driven by `run`; a greeting needs nothing of us.
             Event::StartTls | Event::Hello | Event::NeedInput | Event::Close => {}
         }
     }
@@ -241,9 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.dialogue.answer(&replies::LOGIN_WRONG);
             return;
         };
-        let reply = match self.shared.accounts.login(&user, password).await {
+        let Shared { accounts, listener, .. } = &*self.shared;
+        let reply = match accounts.login(listener, self.peer, &user, password).await {
             Ok(logged_in) => {
-                self.user = Some(logged_in);
+                self.user = logged_in;
                 replies::LOGGED_IN
             }
             Err(error) => {
@@ -251,6 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(%user, peer = ?self.peer, %error, "login refused");
                 match error {
                     LoginError::Broken => replies::LOGIN_BROKEN,
+                    LoginError::Blocked => replies::LOGIN_BLOCKED,
                     LoginError::NoUsers | LoginError::Wrong => replies::LOGIN_WRONG,
                 }
             }
@@ -267,20 +300,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn open(&mut self, mail: Mail) -> Result<Reply, Reply> {
         let shared = &self.shared;
         let sender = mail.sender.as_ref();
-        let account = shared
+        let permit = shared
             .accounts
-            .choose(&shared.listener, self.user.as_ref(), sender)
+            .permit(&shared.listener, self.user.as_ref(), self.peer, sender)
             .map_err(|error| {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
-                replies::NO_ACCOUNT
+                replies::forbidden(error)
             })?;
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
         let now = SystemTime::now();
-        let account = account.clone();
-        self.transaction = Some(Transaction::new(Id::new(now, random()), account, mail, now));
+        self.transaction = Some(Transaction::new(Id::new(now, random()), permit, mail, now));
         Ok(replies::SENDER_OK)
     }
 
@@ -308,16 +340,18 @@ fn origin<'a>(
     address: Option<IpAddr>,
     user: Option<&LoggedIn>,
 ) -> Origin<'a> {
-    let protocol = match (dialogue.is_extended(), user.is_some()) {
-        (false, _) => "SMTP",
-        (true, false) => "ESMTP",
-        (true, true) => "ESMTPA",
+    let protocol = match (dialogue.is_extended(), dialogue.is_tls(), user.is_some()) {
+        (false, _, _) => "SMTP",
+        (true, false, false) => "ESMTP",
+        (true, false, true) => "ESMTPA",
+        (true, true, false) => "ESMTPS",
+        (true, true, true) => "ESMTPSA",
     };
     Origin { name: dialogue.client_name(), address, protocol }
 }
 
-/// Reads once and feeds the dialogue; the buffer exists only while the read is polled.
-async fn feed<S>(stream: &mut S, dialogue: &mut Dialogue) -> std::io::Result<()>
+/// Reads once and feeds the dialogue; the buffer exists only while the read is polled. Gives the octets.
+async fn feed<S>(stream: &mut S, dialogue: &mut Dialogue) -> std::io::Result<usize>
 where
     S: AsyncRead + Unpin,
 {
@@ -325,15 +359,20 @@ where
         let mut octets = [const { MaybeUninit::<u8>::uninit() }; READ];
         let mut buffer = ReadBuf::uninit(&mut octets);
         let read = Pin::new(&mut *stream).poll_read(context, &mut buffer);
-        if matches!(read, std::task::Poll::Ready(Ok(()))) {
+        read.map_ok(|()| {
             match buffer.filled() {
                 [] => dialogue.feed_end(),
                 filled => dialogue.feed(filled),
             }
-        }
-        read
+            buffer.filled().len()
+        })
     })
     .await
+}
+
+/// The runtime's time, which its timers go by.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Thirty random bits for an id; ids need not be secret, only different.

@@ -2,6 +2,7 @@
 //!
 //! The client hears a short line that names no path, account or token; the log hears the cause.
 
+use crate::accounts::Forbidden;
 use crate::queue::{AcceptError, Receipt};
 use crate::smtp::{Enhanced, Reply};
 
@@ -21,6 +22,32 @@ pub fn not_accepted(error: &AcceptError) -> Reply {
         AcceptError::Store(_) => STORE_FAILED,
     }
 }
+
+/// What the client may not do; trying again would not help.
+pub fn forbidden(what: Forbidden) -> Reply {
+    match what {
+        Forbidden::NoAccount => NO_ACCOUNT,
+        Forbidden::Sender => SENDER_FORBIDDEN,
+        Forbidden::Header => HEADER_FORBIDDEN,
+        Forbidden::Recipient => RECIPIENT_FORBIDDEN,
+    }
+}
+
+/// The user's `senders` do not hold MAIL FROM.
+pub const SENDER_FORBIDDEN: Reply =
+    Reply::new(550, Enhanced(5, 7, 1), "this login may not use this sender address");
+/// The user's `senders` do not hold `From:` or `Sender:`.
+pub const HEADER_FORBIDDEN: Reply = Reply::new(
+    550,
+    Enhanced(5, 7, 1),
+    "this login may not use this From or Sender, or the field cannot be read",
+);
+/// The `recipients` of user or listener do not hold RCPT TO.
+pub const RECIPIENT_FORBIDDEN: Reply =
+    Reply::new(550, Enhanced(5, 7, 1), "mail to this recipient is not allowed here");
+/// Too many wrong logins; the session ends.
+pub const LOGIN_BLOCKED: Reply =
+    Reply::new(421, Enhanced(4, 7, 0), "too many failed logins from your address, try again later");
 
 /// The queue's bound or the disk's reserve is reached.
 pub const QUEUE_FULL: Reply = Reply::new(452, Enhanced(4, 3, 1), "queue is full, try again later");
@@ -58,6 +85,9 @@ pub const TIMED_OUT: Reply = Reply::new(421, Enhanced(4, 4, 2), "timeout, closin
 /// More connections than the listener allows.
 pub const TOO_MANY_CONNECTIONS: Reply =
     Reply::new(421, Enhanced(4, 7, 0), "too many connections, try again later");
+/// More connections than one address may have.
+pub const TOO_MANY_OF_CLIENT: Reply =
+    Reply::new(421, Enhanced(4, 7, 0), "too many connections from your address, try again later");
 /// The client's address is not in the listener's `clients`.
 pub const NOT_ALLOWED: Reply =
     Reply::new(554, Enhanced(5, 7, 1), "this address may not submit mail here");

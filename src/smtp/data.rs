@@ -25,7 +25,7 @@ pub enum Step {
 enum Place {
     /// Behind a CRLF, or at the very beginning: a dot means something here.
     Line,
-    /// Behind a lone CR or LF. `CRLF . CRLF` cannot begin here.
+    /// Behind a lone CR or LF. The dot of `CRLF . CRLF` cannot stand here.
     BareLine,
     /// Within a line.
     Text,
@@ -121,7 +121,9 @@ impl Decoder {
             };
             piece.replace_by_crlf(input, bare);
             self.bare_newline = true;
-            self.place = Place::BareLine;
+            // Three octets end in a true CRLF: a text that ends in a lone CR is followed by
+            // `CRLF . CRLF` as any other, and its client waits for the answer.
+            self.place = if bare == 3 { Place::Line } else { Place::BareLine };
         }
         false
     }
@@ -347,7 +349,6 @@ mod tests {
             b"\r\n.\r\0\n",
             b"\r\n\r.\r\n",
             b"\n\r.\r\n",
-            b"\r\r\n.\r\n",
         ] {
             let smuggled = [&b"first"[..], fake, b"MAIL FROM:<x@y>\r\n"].concat();
             let wire = [&smuggled[..], b".\r\nQUIT\r\n"].concat();
@@ -365,6 +366,18 @@ mod tests {
             }
             cut_everywhere(&wire);
         }
+    }
+
+    #[test]
+    fn a01_crlf_dot_crlf_ends_the_message_behind_a_lone_cr_too() {
+        for wire in [&b"a\r\r\n.\r\nQUIT\r\n"[..], b"a\r\r\r\n.\r\nQUIT\r\n"] {
+            let (_, ended, rest) = cut_everywhere(wire);
+            assert!(ended, "{wire:?}");
+            assert_eq!(rest, b"QUIT\r\n");
+        }
+        // A dot was doubled there, since the client saw a CRLF.
+        let (body, ..) = cut_everywhere(b"a\r\r\n..b\r\n.\r\n");
+        assert_eq!(body, b"a\r\n.b\r\n");
     }
 
     #[test]

@@ -247,7 +247,9 @@ fn is_orcpt(value: &str, smtputf8: bool) -> bool {
         return false;
     }
     if smtputf8 && kind.eq_ignore_ascii_case("utf-8") {
-        return !address.is_empty() && !address.chars().any(|c| c.is_control() || c == ' ');
+        // `=` cannot stand in a value (RFC 5321 §4.1.2) but encoded.
+        return !address.is_empty()
+            && !address.chars().any(|c| c.is_control() || matches!(c, ' ' | '='));
     }
     is_xtext(address, LONGEST_ORCPT)
 }
@@ -334,6 +336,8 @@ mod tests {
         for text in ["NOTIFY=", "NOTIFY=NEVER,SUCCESS", "NOTIFY=x", "NOTIFY"] {
             assert_eq!(of_rcpt(text, ALL, false), Err(ParameterError::Value("NOTIFY")), "{text}");
         }
+        let equals = of_rcpt("ORCPT=utf-8;ü=x@c", ALL, true);
+        assert_eq!(equals, Err(ParameterError::Value("ORCPT")));
         for text in
             ["ORCPT=a@b", "ORCPT=;a@b", "ORCPT=rfc822;", "ORCPT=utf-8;ü@c", "ORCPT=rfc822;a+zz"]
         {

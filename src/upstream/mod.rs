@@ -3,9 +3,7 @@
 //! It reports facts ([`Outcome`], [`Failure`]) and judges nothing: whether a fault is temporary is
 //! `delivery::verdict`'s business. It knows no OAuth: the token comes as an argument.
 
-mod certificate;
 pub mod smtp;
-pub mod tls;
 
 use crate::mail::{Address, Envelope, Id};
 use crate::secret::Secret;
@@ -75,7 +73,7 @@ impl Outcome {
 
 /// What stood in the way, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{stage}: {fault}")]
+#[error("{stage}{}: {fault}", doubt(*stage, fault))]
 pub struct Failure {
     /// How far it had come.
     pub stage: Stage,
@@ -120,7 +118,7 @@ impl std::fmt::Display for Stage {
             Self::Rcpt => "RCPT TO",
             Self::Data => "DATA",
             Self::Body => "sending the body",
-            Self::Dot => "end of data (it may have been taken)",
+            Self::Dot => "end of data",
         })
     }
 }
@@ -163,6 +161,15 @@ pub enum Fault {
     Local(String),
 }
 
+/// Only a missing answer leaves the fate open; a refusal is one.
+fn doubt(stage: Stage, fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Reply(_) | Fault::Local(_) => "",
+        _ if stage == Stage::Dot => " (it may have been taken)",
+        _ => "",
+    }
+}
+
 impl Failure {
     fn at(stage: Stage, fault: Fault) -> Self {
         Self { stage, fault }
@@ -195,5 +202,20 @@ impl From<Step> for Stage {
             Step::Body => Self::Body,
             Step::Dot => Self::Dot,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_answer_to_the_dot_leaves_doubt() {
+        let text = |stage, fault| Failure::at(stage, fault).to_string();
+        let refusal = || Fault::Reply(Reply::plain(550, "no"));
+        assert_eq!(text(Stage::Dot, refusal()), "end of data: 550 no");
+        let lost = text(Stage::Dot, Fault::Closed);
+        assert_eq!(lost, "end of data (it may have been taken): connection closed");
+        assert_eq!(text(Stage::Body, Fault::Closed), "sending the body: connection closed");
     }
 }

@@ -4,17 +4,37 @@
 
 mod support;
 
+/// Who may submit and as whom, through which account, and what is rewritten.
+mod accounts;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
-/// A mail of each program arrives as it was sent.
+/// Every program in every way, and the table of it.
+mod compatibility;
+/// Killed at a named point, no mail is lost and only one of unknown fate is sent twice.
+mod crash;
+/// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Unix sockets, systemd's sockets, balancers, and how many come through.
+mod doors;
+/// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
+mod faults;
 /// One mail by each way to a token, and what is told where one does not work.
 mod grants;
+/// A thousand clients that only sit there cost little.
+mod idle;
+/// Through servers that are not ours.
+mod interop;
 /// What got a 250 survives kill -9.
 mod restart;
+/// No secret is ever shown, whatever goes right or wrong.
+mod secrets;
+/// Programs that call sendmail, mailq and newaliases find them.
+mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
+/// Clients inside TLS, and certificates that change while we run.
+mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;

@@ -243,6 +243,11 @@ impl Dialogue {
         *self = Self::silent(Arc::clone(&self.terms), true);
     }
 
+    /// Octets of the peer that wait to be understood: a line without its end, three octets of a body.
+    pub fn held(&self) -> usize {
+        self.input.len()
+    }
+
     /// Says this (421) and closes, between replies: timeout, shutdown.
     pub fn hang_up(&mut self, reply: &Reply) {
         if !matches!(self.state, State::Closing) {

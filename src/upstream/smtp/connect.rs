@@ -4,12 +4,16 @@
 //! that a failure says at which stage it happened.
 
 use super::drive::{Goal, Wire};
-use super::{Connection, Patience, converse};
+use super::{Connection, GOODBYE, Patience, converse};
 use crate::config::{Upstream, UpstreamTls};
+use crate::observe::redact;
+use crate::secret::Secret;
+use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Terms};
 use crate::smtp::sasl_client;
 use crate::upstream::{Credential, Failure, Fault, Stage};
 use rustls::ClientConfig;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// How to get to one upstream.
@@ -26,37 +30,60 @@ impl Route {
         let settings = &self.settings;
         let response = sasl_client::xoauth2(credential.mailbox.as_str(), &credential.token)
             .map_err(|error| Failure::at(Stage::Auth, Fault::Local(error.to_string())))?;
+        let (mut wire, mut dialogue) = self.dial(response.clone()).await?;
+        let event = self.advance(&mut wire, &mut dialogue).await;
+        match event.map_err(|failure| without_tokens(failure, &response, &credential.token))? {
+            Event::Ready => {}
+            other => return Err(unexpected(&dialogue, &other)),
+        }
+        tracing::debug!(host = %settings.host, peer = %wire.peer, mailbox = %credential.mailbox, "logged in");
+        Ok(Connection::new(wire, dialogue, credential.clone(), settings))
+    }
+
+    /// Opens a connection as far as TLS and closes it; no token is needed.
+    pub async fn reach_tls(&self) -> Result<SocketAddr, Failure> {
+        let (wire, _) = self.dial(Secret::new("")).await?;
+        let peer = wire.peer;
+        wire.close(GOODBYE).await;
+        Ok(peer)
+    }
+
+    /// TCP, and the dialogue until TLS is there.
+    async fn dial(&self, response: Secret) -> Result<(Wire, Dialogue), Failure> {
+        let settings = &self.settings;
         let starttls = settings.tls == UpstreamTls::StartTls;
         let wire = Wire::connect(&settings.host, settings.port, settings.connect_timeout).await;
         let mut wire = wire.map_err(|fault| Failure::at(Stage::Connect, fault))?;
-        if !starttls {
-            wire = self.start_tls(wire).await?;
-        }
         let hostname = self.hostname.clone();
         let mut dialogue = Dialogue::new(Terms { hostname, starttls, response });
+        if starttls {
+            match self.advance(&mut wire, &mut dialogue).await? {
+                Event::StartTls => {}
+                other => return Err(unexpected(&dialogue, &other)),
+            }
+        }
+        wire = self.start_tls(wire).await?;
+        if starttls {
+            dialogue.tls_started();
+        }
+        Ok((wire, dialogue))
+    }
+
+    /// Converses until the dialogue wants something of us.
+    async fn advance(&self, wire: &mut Wire, dialogue: &mut Dialogue) -> Result<Event, Failure> {
         let mut patience = Patience::default();
         loop {
             match dialogue.advance() {
                 Event::NeedInput => {
-                    let until = patience.until(&dialogue, settings.command_timeout);
-                    converse(&mut wire, &mut dialogue, Goal::Answer, until)
+                    let until = patience.until(dialogue, self.settings.command_timeout);
+                    converse(wire, dialogue, Goal::Answer, until)
                         .await
                         .map_err(|fault| Failure::at(dialogue.step().into(), fault))?;
                 }
-                Event::StartTls => {
-                    wire = self.start_tls(wire).await?;
-                    dialogue.tls_started();
-                }
-                Event::Ready => break,
                 Event::Failed(refusal) => return Err(Failure::of(refusal, &Fault::Closed)),
-                other => {
-                    let text = format!("{other:?} before the login");
-                    return Err(Failure::at(dialogue.step().into(), Fault::Protocol(text)));
-                }
+                event => return Ok(event),
             }
         }
-        tracing::debug!(host = %settings.host, peer = %wire.peer, mailbox = %credential.mailbox, "logged in");
-        Ok(Connection::new(wire, dialogue, credential.clone(), settings))
     }
 
     async fn start_tls(&self, wire: Wire) -> Result<Wire, Failure> {
@@ -65,4 +92,20 @@ impl Route {
             .await
             .map_err(|fault| Failure::at(Stage::Tls, fault))
     }
+}
+
+/// A server may give back what it was told; its reply goes into the log.
+fn without_tokens(failure: Failure, response: &Secret, token: &Secret) -> Failure {
+    let clean = |text: &str| redact::without_tokens(text, &[response.expose(), token.expose()]);
+    let fault = match failure.fault {
+        Fault::Reply(reply) => Fault::Reply(Reply { text: clean(&reply.text).into(), ..reply }),
+        Fault::Protocol(text) => Fault::Protocol(clean(&text)),
+        other => other,
+    };
+    Failure { fault, ..failure }
+}
+
+fn unexpected(dialogue: &Dialogue, event: &Event) -> Failure {
+    let text = format!("{event:?} before the login");
+    Failure::at(dialogue.step().into(), Fault::Protocol(text))
 }

@@ -5,7 +5,8 @@
 //! early is heard and nobody waits for the other for ever), and that no wait is without an end. It knows
 //! nothing of SMTP.
 
-use crate::upstream::{Fault, tls};
+use crate::tls;
+use crate::upstream::Fault;
 use bytes::{Buf, BytesMut};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;

@@ -31,16 +31,20 @@ const FLIGHT: usize = 64 * 1024;
 /// A goodbye waits no longer than this for its answer.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// What a login showed.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// The address that was reached.
-    pub peer: SocketAddr,
-    /// What the server offers inside TLS.
-    pub offer: Offer,
+/// Goes as far as TLS, where the certificate has been verified, and hangs up. Gives the address reached.
+///
+/// # Errors
+/// What stood in the way, and at which stage.
+pub async fn probe_tls(
+    settings: Upstream,
+    hostname: String,
+    tls: Arc<ClientConfig>,
+) -> Result<SocketAddr, Failure> {
+    connect::Route { settings, hostname, tls }.reach_tls().await
 }
 
-/// Logs in and says goodbye: whether host, TLS, token and mailbox are good, without a mail.
+/// Logs in and says goodbye: whether token and mailbox are good too, without a mail. Gives what the
+/// server offers inside TLS.
 ///
 /// # Errors
 /// What stood in the way, and at which stage.
@@ -49,11 +53,11 @@ pub async fn probe(
     hostname: String,
     tls: Arc<ClientConfig>,
     credential: &Credential,
-) -> Result<Login, Failure> {
+) -> Result<Offer, Failure> {
     let connection = connect::Route { settings, hostname, tls }.open(credential).await?;
-    let login = Login { peer: connection.wire.peer, offer: connection.dialogue.offer().clone() };
+    let offer = connection.dialogue.offer().clone();
     connection.quit().await;
-    Ok(login)
+    Ok(offer)
 }
 
 /// How long the next reply is waited for: one limit a reply, however slowly its octets come.

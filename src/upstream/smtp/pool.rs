@@ -9,6 +9,7 @@ use super::Connection;
 use super::connect::Route;
 use crate::config::Upstream;
 use crate::upstream::{Courier, Credential, Outcome, Outgoing};
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The connections of one mailbox.
 #[derive(Clone)]
 pub struct Pool {
-    route: Arc<Route>,
+    route: Arc<ArcSwap<Route>>,
     shelf: Arc<Shelf>,
 }
 
@@ -35,9 +36,20 @@ struct Resting {
 
 impl Pool {
     /// No connection yet. `hostname` is our name in EHLO; `tls` verifies the upstream
-    /// ([`crate::upstream::tls::client_config`]).
+    /// ([`crate::tls::client_config`]).
     pub fn new(settings: Upstream, hostname: String, tls: Arc<ClientConfig>) -> Self {
-        Self { route: Arc::new(Route { settings, hostname, tls }), shelf: Arc::default() }
+        let route = ArcSwap::from_pointee(Route { settings, hostname, tls });
+        Self { route: Arc::new(route), shelf: Arc::default() }
+    }
+
+    /// Opens further connections under this name and with this trust; those that are open were verified.
+    pub fn reroute(&self, hostname: String, tls: Arc<ClientConfig>) {
+        let settings = self.settings();
+        self.route.store(Arc::new(Route { settings, hostname, tls }));
+    }
+
+    fn settings(&self) -> Upstream {
+        self.route.load().settings.clone()
     }
 
     /// Delivers one mail over an idle connection, or a new one. Dropping the future closes the connection.
@@ -54,7 +66,7 @@ impl Pool {
             }
             tracing::debug!(id = %mail.id, peer = %connection.wire.peer, "stale connection replaced");
         }
-        match self.route.open(credential).await {
+        match self.route.load_full().open(credential).await {
             Ok(mut connection) => {
                 let delivered = connection.deliver(&mut mail).await;
                 self.keep(connection, delivered.is_reusable);
@@ -76,7 +88,7 @@ impl Pool {
 
     /// An idle connection fit for this credential; unfit ones on the way are closed.
     async fn take(&self, credential: &Credential) -> Option<Connection> {
-        let longest = self.route.settings.idle_timeout;
+        let longest = self.route.load().settings.idle_timeout;
         loop {
             // Not in the `while let`: its lock would live as long as the body.
             let next = self.shelf.lock().idle.pop();
@@ -91,16 +103,19 @@ impl Pool {
             if is_same && is_fresh {
                 return Some(connection);
             }
-            tokio::spawn(connection.quit());
+            // Waited for: a new one beside it may be one more than the mailbox may have, and Exchange
+            // answers that with 432 ("Concurrent connections limit exceeded").
+            connection.quit().await;
         }
     }
 
     fn keep(&self, connection: Connection, is_reusable: bool) {
-        let longest = self.route.settings.idle_timeout;
+        let longest = self.route.load().settings.idle_timeout;
         if !is_reusable {
             return;
         }
-        if longest.is_zero() || Instant::now() >= connection.credential.usable_until {
+        // One with a token that is too old rests too: who takes it says goodbye before opening another.
+        if longest.is_zero() {
             tokio::spawn(connection.quit());
             return;
         }
@@ -125,7 +140,7 @@ impl Courier for Pool {
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool")
-            .field("host", &self.route.settings.host)
+            .field("host", &self.settings().host)
             .field("idle", &self.shelf.lock().idle.len())
             .finish_non_exhaustive()
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{Limit, UpstreamTls};
 use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
 use crate::secret::Secret;
-use crate::upstream::tls::client_config;
+use crate::tls::client_config;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::io::Write;
@@ -635,8 +635,20 @@ async fn a_token_that_grew_old_on_the_shelf_is_not_used() {
 async fn a_probe_logs_in_and_leaves() {
     let server = Server::start(|_, _| Act::Usual).await;
     let tls = client_config(Some(server.ca.path())).unwrap();
-    let login = probe(server.settings(), "me.example".into(), tls, &good()).await.unwrap();
-    assert_eq!(login.offer.mechanisms, ["LOGIN", "XOAUTH2"]);
+    let offer = probe(server.settings(), "me.example".into(), tls, &good()).await.unwrap();
+    assert_eq!(offer.mechanisms, ["LOGIN", "XOAUTH2"]);
     server.seen.wait_for("QUIT").await;
     assert_eq!(server.seen.count("MAIL"), 0);
+}
+
+#[tokio::test]
+async fn a_probe_of_tls_says_no_more_than_it_takes() {
+    let server = Server::start(|_, _| Act::Usual).await;
+    let tls = client_config(Some(server.ca.path())).unwrap();
+    let peer = probe_tls(server.settings(), "me.example".into(), tls).await.unwrap();
+    assert_eq!(peer.port(), server.port);
+    assert_eq!(server.seen.count("AUTH"), 0);
+    let distrusting = client_config(None).unwrap();
+    let refused = probe_tls(server.settings(), "me.example".into(), distrusting).await;
+    assert_eq!(refused.unwrap_err().stage, Stage::Tls);
 }

@@ -12,7 +12,21 @@ pub struct Client {
 impl Client {
     /// Connects; the greeting is not read yet.
     pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// Connects from an address of this machine, reads the greeting, says EHLO.
+    pub fn hello_from(source: [u8; 4], address: SocketAddr) -> std::io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        socket.connect(&address.into())?;
+        let mut client = Self::over(socket.into())?;
+        client.reply()?;
+        client.say("EHLO client")?;
+        Ok(client)
+    }
+
+    fn over(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { reader: BufReader::new(stream) })
@@ -53,6 +67,24 @@ impl Client {
     pub fn say(&mut self, command: &str) -> std::io::Result<String> {
         self.write(format!("{command}\r\n").as_bytes())?;
         self.reply()
+    }
+
+    /// Hands in one small mail over a connection of its own and gives the last reply, or the refusal
+    /// of MAIL.
+    pub fn submit(address: SocketAddr, to: &[&str], subject: &str) -> String {
+        let mut client = Self::hello(address).unwrap();
+        let reply = client.say("MAIL FROM:<erp@contoso.com>").unwrap();
+        if !reply.starts_with("250") {
+            return reply;
+        }
+        for to in to {
+            let reply = client.say(&format!("RCPT TO:<{to}>")).unwrap();
+            assert!(reply.starts_with("250"), "{to}: {reply}");
+        }
+        client.say("DATA").unwrap();
+        client.write(&super::mails::plain(subject)).unwrap();
+        client.write(b".\r\n").unwrap();
+        client.reply().unwrap()
     }
 
     /// A whole mail; the body must be dot-stuffed and end in CRLF. Gives the last reply.

@@ -18,7 +18,8 @@ pub struct Log {
 }
 
 impl Log {
-    fn follow(&self, from: impl std::io::Read + Send + 'static) {
+    /// Reads lines from here until it ends.
+    pub fn follow(&self, from: impl std::io::Read + Send + 'static) {
         let lines = self.lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {

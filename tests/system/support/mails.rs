@@ -34,8 +34,8 @@ pub fn dots(subject: &str) -> Vec<u8> {
     mail
 }
 
-/// Two attachments in base64, 25 MB in all, dot-lines among them.
-pub fn large(subject: &str) -> Vec<u8> {
+/// Two attachments in base64, so many octets in all, dot-lines among them.
+pub fn large(subject: &str, octets: usize) -> Vec<u8> {
     let mut mail = format!(
         "From: ERP <erp@contoso.com>\r\nTo: ann@example.org\r\nSubject: {subject}\r\n\
          Date: Sat, 21 Nov 2026 08:00:00 +0000\r\nMessage-ID: <{subject}@contoso.com>\r\n\
@@ -50,7 +50,7 @@ pub fn large(subject: &str) -> Vec<u8> {
         );
         let mut state = 12_345 + part;
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        while mail.len() < (part as usize + 1) * 12_500_000 {
+        while mail.len() < (part as usize + 1) * (octets / 2) {
             for _ in 0..76 {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 mail.push(char::from(alphabet[(state >> 26) as usize]));
@@ -75,21 +75,44 @@ pub fn without_our_received(arrived: &[u8]) -> &[u8] {
     }
 }
 
+/// What arrived without any `Received:` on top, ours and those of another server before us.
+pub fn without_any_received(arrived: &[u8]) -> &[u8] {
+    let mut rest = without_our_received(arrived);
+    while rest.starts_with(b"Received: ") {
+        let mut at = 0;
+        loop {
+            at += memchr::memmem::find(&rest[at..], b"\r\n").expect("CRLF") + 2;
+            if !matches!(rest.get(at), Some(b' ' | b'\t')) {
+                break;
+            }
+        }
+        rest = &rest[at..];
+    }
+    rest
+}
+
 /// Equal to the octet, with a short word where they part.
 pub fn assert_same(arrived: &[u8], sent: &[u8], what: &str) {
+    if let Some(difference) = difference(arrived, sent) {
+        panic!("{what}: {difference}");
+    }
+}
+
+/// Where they part, if they do.
+pub fn difference(arrived: &[u8], sent: &[u8]) -> Option<String> {
     if arrived == sent {
-        return;
+        return None;
     }
     let at = arrived.iter().zip(sent).take_while(|(a, b)| a == b).count();
     let show = |octets: &[u8]| {
         let from = at.saturating_sub(40).min(octets.len());
         String::from_utf8_lossy(&octets[from..(at + 40).min(octets.len())]).into_owned()
     };
-    panic!(
-        "{what}: parts at octet {at} ({} arrived, {} sent)\narrived: {:?}\nsent:    {:?}",
+    Some(format!(
+        "parts at octet {at} ({} arrived, {} sent)\narrived: {:?}\nsent:    {:?}",
         arrived.len(),
         sent.len(),
         show(arrived),
         show(sent)
-    );
+    ))
 }

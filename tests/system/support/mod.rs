@@ -1,7 +1,14 @@
 //! What all system tests stand on: the real binary, the sandbox, real programs.
 
+pub mod authority;
 pub mod client;
 pub mod daemon;
 pub mod mails;
+pub mod mime;
 pub mod programs;
+pub mod servers;
+pub mod talk;
+pub mod trap;
+pub mod turnstile;
+pub mod witness;
 pub mod world;

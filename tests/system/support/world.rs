@@ -3,7 +3,7 @@
 use super::daemon::{Daemon, PATIENCE, Start};
 use std::path::Path;
 use std::sync::LazyLock;
-use submitd::sandbox::{Limits, Message, Options, Sandbox};
+use submitd::sandbox::{Faults, Limits, Message, Options, Sandbox, Statistics};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -72,6 +72,20 @@ impl World {
 
     pub fn start(&self, config: &str) -> Start<'_> {
         Start::new(self.path(), config)
+    }
+
+    /// Sets what goes wrong from now on.
+    pub fn faults(&self, set: impl FnOnce(&mut Faults)) {
+        let mut faults = Faults::default();
+        set(&mut faults);
+        self.sandbox.set_faults(faults);
+    }
+
+    /// Waits until the sandbox has counted so.
+    pub fn until(&self, what: &str, so: impl FnMut(&Statistics) -> bool) {
+        RUNTIME
+            .block_on(async { tokio::time::timeout(PATIENCE, self.sandbox.wait_until(so)).await })
+            .unwrap_or_else(|_| panic!("{what}: {:?}", self.sandbox.statistics()));
     }
 
     /// Waits until the sandbox has taken `count` mails and gives them in order.

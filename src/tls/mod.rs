@@ -1,0 +1,333 @@
+//! TLS towards servers, of mail and of tokens: whom we trust, and what a failed handshake means in plain words.
+//!
+//! It promises that chain and host name are always verified; there is no switch to turn that off. Trusted
+//! are the system's certificates, the operator's file besides them, and, where the system has none (an
+//! empty container), the roots of Mozilla's list that are compiled in.
+
+mod certificate;
+
+use certificate::Names;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Why there is nobody to trust. All of them are the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file cannot be read, or is no PEM.
+    #[error("cannot read certificates from {}: {reason}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file holds no certificate: often it holds a key, or DER.
+    #[error("{} holds no certificate in PEM", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// rustls refused what it was given.
+    #[error("cannot set up TLS: {0}")]
+    Setup(String),
+}
+
+/// TLS 1.2 and 1.3 with verification, for all connections to one server.
+///
+/// `ca_file` holds certificates trusted besides the system's, in PEM.
+///
+/// # Errors
+/// [`TrustError`] where the file is no good.
+pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+    let extra = ca_file.map(read_roots).transpose()?.unwrap_or_default();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let setup = |error: Error| TrustError::Setup(error.to_string());
+    let inner = verifier(extra, &provider).map_err(setup)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(setup)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Explaining { inner }))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let wrong = |error: rustls::pki_types::pem::Error| TrustError::Read {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let roots: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(wrong)?
+        .collect::<Result<_, _>>()
+        .map_err(wrong)?;
+    if roots.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(roots) }
+}
+
+fn verifier(
+    extra: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    use rustls_platform_verifier::Verifier;
+    match Verifier::new(provider.clone()) {
+        Ok(system) if extra.is_empty() => Ok(Arc::new(system)),
+        Ok(_) => Ok(Arc::new(Verifier::new_with_extra_roots(extra, provider.clone())?)),
+        Err(error) => {
+            tracing::info!(%error, "no certificates in the system's store: using the built-in list");
+            bundled(extra, provider)
+        }
+    }
+}
+
+fn bundled(
+    extra: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for root in extra {
+        roots.add(root)?;
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map(|verifier| verifier as Arc<dyn ServerCertVerifier>)
+        .map_err(|error| Error::General(error.to_string()))
+}
+
+/// Verifies as `inner` does and puts its no into words while the certificate is at hand.
+#[derive(Debug)]
+struct Explaining {
+    inner: Arc<dyn ServerCertVerifier>,
+}
+
+/// A refused certificate in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Distrust(String);
+
+impl ServerCertVerifier for Explaining {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let inner = &self.inner;
+        inner
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .map_err(|error| match error {
+                Error::InvalidCertificate(error) => {
+                    let chain_end = intermediates.last().unwrap_or(end_entity);
+                    let words = distrust(&error, end_entity, chain_end, &server_name.to_str(), now);
+                    let other = OtherError(Arc::new(Distrust(words)));
+                    Error::InvalidCertificate(CertificateError::Other(other))
+                }
+                other => other,
+            })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+fn distrust(
+    error: &CertificateError,
+    certificate: &[u8],
+    chain_end: &[u8],
+    host: &str,
+    now: UnixTime,
+) -> String {
+    let subject = Names::read(certificate).map_or_else(String::new, |names| names.subject);
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!(
+                "the certificate of {host} expired on {}, now is {}",
+                date(*not_after),
+                date(now)
+            )
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => format!(
+            "the certificate of {host} is valid from {} on, but our clock says {}: check the clock",
+            date(*not_before),
+            date(now)
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names: Vec<_> = presented.iter().take(5).map(|name| wire_name(name)).collect();
+            let names = if names.is_empty() { subject } else { names.join(", ") };
+            format!("the certificate is for {names}, not for {host}: is the host name right?")
+        }
+        CertificateError::UnknownIssuer => {
+            let issuer = Names::read(chain_end).map_or_else(String::new, |names| names.issuer);
+            format!(
+                "the certificate of {host} (for {subject:?}) comes from {issuer:?}, which is not \
+                 trusted here: perhaps a proxy on the way opens TLS, then its CA belongs in ca_file"
+            )
+        }
+        other => format!("the certificate of {host} (for {subject:?}) is not accepted: {other}"),
+    }
+}
+
+/// `DnsName("mail.example")` as the library writes it, to `mail.example`.
+fn wire_name(name: &str) -> String {
+    name.split('"').nth(1).unwrap_or(name).replace(char::is_control, "?")
+}
+
+fn date(time: UnixTime) -> String {
+    let since = std::time::Duration::from_secs(time.as_secs());
+    // Later years than the calendar of the library knows would panic there.
+    match SystemTime::UNIX_EPOCH.checked_add(since) {
+        Some(at) if time.as_secs() < 253_402_300_800 => httpdate::fmt_http_date(at),
+        _ => "a date beyond all years".to_owned(),
+    }
+}
+
+/// A failed handshake in words.
+pub fn explain(error: &std::io::Error, host: &str) -> String {
+    match refusal(error) {
+        Some(refusal) => in_words(refusal, host),
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            format!("{host} closed the connection during the TLS handshake")
+        }
+        None => format!("TLS with {host}: {error}"),
+    }
+}
+
+/// What TLS itself said, however deep other layers have wrapped it.
+pub fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref() {
+            return Some(refusal);
+        }
+        next = match error.downcast_ref::<std::io::Error>() {
+            // Its `source` leaves out the error that it wraps.
+            Some(wrapping) => wrapping.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// What TLS said, in words for the operator.
+pub fn in_words(refusal: &Error, host: &str) -> String {
+    match refusal {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(words))) => words.to_string(),
+        Error::InvalidMessage(_) => {
+            format!(
+                "{host} does not speak TLS here: is it the right port, and starttls or implicit?"
+            )
+        }
+        Error::PeerIncompatible(why) => {
+            format!("{host} offers no TLS that we accept (1.2 and 1.3): {why:?}")
+        }
+        Error::AlertReceived(alert) => format!("{host} refused TLS: {alert:?}"),
+        other => format!("TLS with {host}: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for text in ["", "no PEM at all", key.as_str()] {
+            let file = file(text);
+            let error = client_config(Some(file.path())).unwrap_err();
+            assert!(matches!(error, TrustError::Empty { .. }), "{error}");
+            assert!(error.to_string().contains(&file.path().display().to_string()));
+        }
+        let broken = file("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
+        let error = client_config(Some(broken.path())).unwrap_err();
+        assert!(matches!(error, TrustError::Read { .. }), "{error}");
+        let error = client_config(Some(Path::new("/no/such/file.pem"))).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read certificates from /no/such/file.pem: "));
+        let nonsense = file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        assert!(client_config(Some(nonsense.path())).is_err());
+    }
+
+    #[test]
+    fn without_a_system_store_the_built_in_list_and_the_file_are_trusted() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().der().clone();
+        let leaf = rcgen::CertificateParams::new(vec!["mail.example".to_owned()]).unwrap();
+        let leaf_key = rcgen::KeyPair::generate().unwrap();
+        let leaf = leaf.signed_by(&leaf_key, &rcgen::Issuer::new(params, key)).unwrap();
+        let name = ServerName::try_from("mail.example").unwrap();
+        let verify = |extra| {
+            let verifier = bundled(extra, &provider).unwrap();
+            verifier.verify_server_cert(leaf.der(), &[], &name, &[], UnixTime::now()).map(|_| ())
+        };
+        assert_eq!(verify(vec![root]), Ok(()));
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert_eq!(verify(Vec::new()), Err(unknown));
+    }
+
+    #[test]
+    fn failed_handshakes_are_told_in_plain_words() {
+        use rustls::{AlertDescription, InvalidMessage};
+        let table = [
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), "does not speak TLS here"),
+            (
+                Error::AlertReceived(AlertDescription::ProtocolVersion),
+                "refused TLS: ProtocolVersion",
+            ),
+            (Error::NoCertificatesPresented, "TLS with h: "),
+        ];
+        for (error, words) in table {
+            let text = explain(&std::io::Error::other(error), "h");
+            assert!(text.contains(words), "{text}");
+        }
+        let end = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(explain(&end, "h").contains("closed the connection during the TLS handshake"));
+    }
+
+    #[test]
+    fn dates_of_any_certificate_can_be_written() {
+        let at = |secs| date(UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs)));
+        assert_eq!(at(1_580_688_000), "Mon, 03 Feb 2020 00:00:00 GMT");
+        assert_eq!(at(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(at(u64::MAX), "a date beyond all years");
+    }
+}
