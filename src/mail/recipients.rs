@@ -264,6 +264,23 @@ mod tests {
         assert!(list(b"j\xf6rg@x").is_err());
     }
 
+    /// Permission hangs on the strict reader of `From:`, so it refuses more; it must not see others.
+    #[test]
+    fn what_the_strict_reader_reads_is_read_the_same_here() {
+        for text in [
+            "a@x, Bob <b@y>",
+            "\"Smith, Bob <evil@z>\" <b@y>",
+            "Team: a@x, b@y;, c@z",
+            "root (Cron <evil@z>)",
+            "a@[192.0.2.1]",
+            "\"a, b\"@x",
+        ] {
+            let strict = crate::mail::mailbox::mailboxes(text.as_bytes()).expect(text);
+            let strict: Vec<_> = strict.into_iter().map(|mailbox| mailbox.address).collect();
+            assert_eq!(list(text.as_bytes()), Ok(strict), "{text:?}");
+        }
+    }
+
     #[test]
     fn cut_anywhere_it_reads_or_refuses_and_never_invents() {
         let text =

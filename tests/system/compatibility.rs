@@ -283,7 +283,7 @@ fn check_envelope(program: &Program, way: Way, job: &Job, message: &Message) -> 
         // Some say HELO where they need no extension.
         (false, false) => &["ESMTP", "SMTP"],
         (false, true) => &["ESMTPA"],
-        (true, false) => &["ESMTPS"],
+        (true, false) => &["ESMTPS", "SMTP"],
         (true, true) => &["ESMTPSA"],
     };
     let received = mime::Part::new(&message.raw).field("Received").unwrap_or_default();

@@ -104,6 +104,31 @@ fn cron_s_mail_arrives_complete() {
 }
 
 #[test]
+fn cron_s_mail_to_root_reaches_the_administrator() {
+    // Exchange takes nobody but the mailbox as sender here.
+    let world = World::new();
+    let keys = format!("aliases = {{ root = \"it@contoso.com\" }}\n{}", World::listener(""));
+    let config = world.config(&keys).replace(
+        "mailbox = \"erp@contoso.com\"",
+        "mailbox = \"erp@contoso.com\"\nrewrite_from = \"if_local\"",
+    );
+    let daemon = world.start(&config).run();
+    let mut command = Command::new(binary());
+    command
+        .args(["sendmail", "-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"])
+        .env("SUBMITD_SENDMAIL_ADDRESS", daemon.address().to_string())
+        .env("SUBMITD_CONFIG", world.path().join("submitd.toml"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mail = b"From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@host> x\n\nHello.\n";
+    assert_eq!(feed(&mut command, mail), (Some(0), String::new()));
+    let arrived = world.messages(1).pop().unwrap();
+    assert_eq!(arrived.envelope.sender.as_ref().unwrap().as_str(), "erp@contoso.com");
+    assert_eq!(arrived.envelope.recipients[0].address.as_str(), "it@contoso.com");
+}
+
+#[test]
 fn bcc_gets_the_mail_and_is_seen_by_nobody() {
     let place = Place::with("received = \"none\"");
     let mail = "To: Ann <ann@example.org>,\n \"Smith, Bob\" <bob@example.org>\n\

@@ -133,7 +133,7 @@ fn words(value: &str) -> String {
             break;
         };
         if !(after_word && rest[..at].trim().is_empty()) {
-            out.extend_from_slice(rest[..at].as_bytes());
+            out.extend_from_slice(&rest.as_bytes()[..at]);
         }
         match kind {
             "B" | "b" => out.extend(STANDARD.decode(text).expect("base64 of a word")),

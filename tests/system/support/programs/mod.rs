@@ -226,7 +226,11 @@ pub const PROGRAMS: [Program; 15] = [
         name: "Postfix",
         form: Form::Relayed,
         usual_login: Login::Plain,
-        cannot: ALL,
+        cannot: |way| {
+            (way.starttls && way.kind == Kind::Several).then_some(
+                "opens a connection for each mail inside TLS, as it is set up by default",
+            )
+        },
         needs_root: true,
         send: postfix::relay,
         version: postfix::version,

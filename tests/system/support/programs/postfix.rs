@@ -34,7 +34,6 @@ mailbox_size_limit = 0
 default_destination_concurrency_limit = 1
 smtp_connection_cache_destinations = static:all
 smtp_connection_cache_time_limit = 10s
-smtp_tls_connection_reuse = yes
 smtp_sasl_auth_enable = yes
 smtp_sasl_security_options = noanonymous
 smtp_tls_secure_cert_match = localhost
@@ -53,7 +52,6 @@ error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
 scache unix - - n - 1 scache
-tlsproxy unix - - n - 0 tlsproxy
 showq unix n - n - - showq
 anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap
@@ -78,12 +76,12 @@ impl Instance {
             (MASTER.to_owned(), String::new(), String::new());
         for (number, job) in jobs.iter().enumerate() {
             let _ =
-                write!(master, "job{number} unix - - n - - smtp\n -o syslog_name=job{number}\n");
+                writeln!(master, "job{number} unix - - n - - smtp\n -o syslog_name=job{number}");
             let level = if job.way.starttls { "secure" } else { "none" };
-            let _ = write!(master, " -o smtp_tls_security_level={level}\n");
+            let _ = writeln!(master, " -o smtp_tls_security_level={level}");
             if job.way.login != Login::None {
                 let mechanism = job.way.login.word().to_lowercase();
-                let _ = write!(master, " -o smtp_sasl_mechanism_filter={mechanism}\n");
+                let _ = writeln!(master, " -o smtp_sasl_mechanism_filter={mechanism}");
                 let _ = writeln!(passwords, "[127.0.0.1]:{} {USER}:{PASSWORD}", job.port);
             }
             for subject in &job.subjects {

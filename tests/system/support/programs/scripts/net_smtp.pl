@@ -20,8 +20,7 @@ sub send_mails {
     }
     for my $file (split /,/, $files) {
         open my $mail, '<:raw', $file or die "$file: $!\n";
-        local $/;
-        my $text = <$mail>;
+        my $text = do { local $/; <$mail> };
         $good->($smtp->mail('erp@contoso.com'), 'mail');
         $good->($smtp->to(split /,/, $recipients), 'to');
         $good->($smtp->data, 'data');
