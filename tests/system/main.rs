@@ -18,6 +18,8 @@ mod deliver;
 mod doors;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
+/// One mail by each way to a token, and what is told where one does not work.
+mod grants;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.
