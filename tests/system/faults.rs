@@ -442,7 +442,9 @@ fn b12_b22_an_account_with_a_wrong_secret_waits_with_its_remedy_and_disturbs_no_
     let ill_address = daemon.addresses.iter().find(|a| a.ip().to_string() == "127.0.0.2").unwrap();
     let erp_address = daemon.addresses.iter().find(|a| a.ip().to_string() == "127.0.0.1").unwrap();
     for _ in 0..10 {
-        let reply = Client::submit(*ill_address, &["ill-mail@example.org"], "ill");
+        let mail = String::from_utf8(mails::plain("ill")).unwrap();
+        let mut client = Client::hello(*ill_address).unwrap();
+        let reply = client.mail("ill@contoso.com", "ill-mail@example.org", &mail).unwrap();
         assert!(reply.starts_with("250"), "{reply}");
     }
     let line = daemon.log.wait_for("account paused, its mail is kept");
