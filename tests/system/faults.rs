@@ -623,3 +623,18 @@ fn b21_a_used_up_quota_waits_and_fails_no_mail() {
     let messages = world.messages(1);
     assert_eq!(messages[0].recipients(), ["ann@example.org"], "no report, the mail itself");
 }
+
+#[test]
+fn b20_a_reload_tries_a_paused_account_at_once() {
+    let world = World::new();
+    world.faults(|faults| faults.smtp.auth = Some(Fault::always(AuthRefusal::TenantDisabled)));
+    let patient = "[queue]\nschedule = [\"1h\"]\n";
+    let config = world.config(&format!("{}{patient}", World::listener("")));
+    let daemon = world.start(&config).run();
+    let reply = Client::submit(daemon.address(), &["ann@example.org"], "waits");
+    assert!(reply.starts_with("250"), "{reply}");
+    daemon.log.wait_for("account paused, its mail is kept");
+    world.faults(|faults| faults.smtp.auth = None);
+    daemon.signal("HUP");
+    assert_eq!(world.messages(1).len(), 1);
+}
