@@ -4,7 +4,9 @@
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
 use crate::support::world::World;
+use std::sync::Arc;
 use submitd::mail::{Notify, Ret};
+use submitd::sandbox::Message;
 use submitd::sandbox::faults::{Fault, ReplyText, Switch};
 
 const TEXT: &str =
@@ -30,24 +32,30 @@ const ANN: (&str, &str) =
 const BOB: (&str, &str) = ("bob@example.org", "NOTIFY=NEVER");
 const CARL: (&str, &str) = ("carl@example.org", "");
 
-/// All that came once the queue is empty, a last mail included that shows that nothing else was under way.
-fn all(
-    world: &World,
-    daemon: &Daemon,
-    expected: usize,
-) -> Vec<std::sync::Arc<submitd::sandbox::Message>> {
+/// Over one connection, so that mails go out in the order in which they were queued.
+fn one_by_one(world: &World) -> Daemon {
+    let upstream = "connections = 1\nmessages_per_minute = \"unlimited\"\n";
+    world.start(&world.config_with(&World::listener(""), upstream)).run()
+}
+
+/// All that came. The first probe goes when what came before it is settled, its report queued; the second
+/// goes behind that report.
+fn all(world: &World, daemon: &Daemon, expected: usize) -> Vec<Arc<Message>> {
     world.messages(expected);
-    submit(daemon, "", &[("last@example.org", "NOTIFY=NEVER")]);
-    let mut messages = world.messages(expected + 1);
-    let last = messages.pop().unwrap();
-    assert_eq!(last.recipients(), ["last@example.org"], "{}", last.text());
-    messages
+    for probe in 1..=2 {
+        submit(daemon, "", &[("probe@example.org", "NOTIFY=NEVER")]);
+        world.messages(expected + probe);
+    }
+    let messages = world.sandbox.messages();
+    let is_probe = |message: &&Arc<Message>| message.recipients() == ["probe@example.org"];
+    assert_eq!(messages.iter().filter(is_probe).count(), 2, "{messages:#?}");
+    messages.into_iter().filter(|message| !is_probe(&message)).collect()
 }
 
 #[test]
 fn a12_dsn_parameters_reach_an_upstream_that_offers_dsn_and_we_report_nothing() {
     let world = World::new();
-    let daemon = world.daemon();
+    let daemon = one_by_one(&world);
     submit(&daemon, "RET=FULL ENVID=QQ+2B314", &[ANN, BOB, CARL]);
     let messages = all(&world, &daemon, 1);
     let envelope = &messages[0].envelope;
@@ -63,7 +71,7 @@ fn a12_dsn_parameters_reach_an_upstream_that_offers_dsn_and_we_report_nothing() 
 fn a12_without_dsn_upstream_success_is_answered_by_us_with_relayed() {
     let world = World::new();
     world.faults(|faults| faults.smtp.no_dsn = Switch::On);
-    let daemon = world.daemon();
+    let daemon = one_by_one(&world);
     submit(&daemon, "RET=FULL ENVID=QQ+2B314", &[ANN, BOB, CARL]);
     let messages = all(&world, &daemon, 2);
     let envelope = &messages[0].envelope;
@@ -89,6 +97,26 @@ fn a12_without_dsn_upstream_success_is_answered_by_us_with_relayed() {
 }
 
 #[test]
+fn a12_never_is_silent_whatever_the_upstream_offers_and_does() {
+    for (no_dsn, refused) in [(Switch::On, true), (Switch::On, false), (Switch::Off, true)] {
+        let world = World::new();
+        world.faults(|faults| {
+            faults.smtp.no_dsn = no_dsn;
+            if refused {
+                let no = ReplyText::new("550 5.1.1 no such user").unwrap();
+                faults.smtp.recipients.insert("bob@example.org".into(), Fault::always(no));
+            }
+        });
+        let daemon = one_by_one(&world);
+        submit(&daemon, "", &[BOB]);
+        daemon.log.wait_for(if refused { "given up" } else { "\"delivered\"" });
+        let messages = all(&world, &daemon, usize::from(!refused));
+        assert_eq!(messages.len(), usize::from(!refused), "{messages:#?}");
+        assert!(!daemon.log.text().contains("the sender is told"), "{}", daemon.log.text());
+    }
+}
+
+#[test]
 fn a12_failures_are_told_to_whom_they_interest_whole_where_ret_says_so() {
     for (ret, is_whole) in [("RET=FULL", true), ("RET=HDRS", false), ("", false)] {
         let world = World::new();
@@ -99,7 +127,7 @@ fn a12_failures_are_told_to_whom_they_interest_whole_where_ret_says_so() {
                 faults.smtp.recipients.insert(to.into(), Fault::always(no));
             }
         });
-        let daemon = world.daemon();
+        let daemon = one_by_one(&world);
         let only_success = ("carl@example.org", "NOTIFY=SUCCESS,DELAY");
         submit(&daemon, ret, &[ANN, BOB, only_success]);
         let messages = all(&world, &daemon, 1);

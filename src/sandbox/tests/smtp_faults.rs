@@ -35,7 +35,7 @@ async fn starttls_is_not_offered() {
 }
 
 #[tokio::test]
-async fn dsn_is_not_offered_nor_understood() {
+async fn dsn_is_not_offered() {
     let sandbox = with(|faults| faults.smtp.no_dsn = Switch::Times(1)).await;
     let mut client = greeted(&sandbox).await;
     assert!(!client.ask("EHLO client").await.contains("DSN"));
