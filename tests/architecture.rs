@@ -87,6 +87,7 @@ const PURE: &[&str] = &[
     "config/problem.rs",
     "queue/entry.rs",
     "queue/retry.rs",
+    "delivery/notice.rs",
     "delivery/verdict.rs",
     "delivery/limits.rs",
     "oauth/token.rs",

@@ -4,13 +4,14 @@
 //! sent, and that it does not end before what happened is durably noted: while the store refuses, the
 //! lane it belongs to is stopped rather than a mail sent twice.
 
-use super::plan::{self, Heard, Lesson, Plan, Rules};
+use super::plan::{self, Answers, Lesson, Plan, Rules};
 use super::report::{self, Reporter};
 use super::verdict::{Pause, Verdict, judge};
 use super::words::clean;
 use super::{Claim, Settings, Shared, random};
 use crate::config::Account;
 use crate::mail::Envelope;
+use crate::mail::bounce::Kind;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
 use crate::queue::{Entry, Next, RecipientState, Settlement, StoreError, Submission};
@@ -100,16 +101,16 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let open = open_recipients(&self.entry);
         debug!(id = %self.entry.id, account = %account.name, recipients = open.len(),
             attempts = self.entry.attempts, "delivering");
-        let mut heard = self.deliver(&open, &token).await;
-        if refused(&heard) {
+        let mut answers = self.deliver(&open, &token).await;
+        if refused(&answers) {
             self.shared.tokens.refuse(&account.name, &token);
             // A probe already came with a token made after the last refusal: another one proves nothing.
             if !self.probe {
                 info!(id = %self.entry.id, account = %account.name, "token refused, renewing it once");
                 match self.shared.tokens.access_token(&account.name).await {
                     Ok(token) => {
-                        heard = self.deliver(&open, &token).await;
-                        if refused(&heard) {
+                        answers = self.deliver(&open, &token).await;
+                        if refused(&answers) {
                             self.shared.tokens.refuse(&account.name, &token);
                         }
                     }
@@ -118,17 +119,18 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             }
         }
         let now = (self.settings.clock)();
-        (plan::plan(&self.entry, &heard, &self.rules(), now, jitter()), true)
+        (plan::plan(&self.entry, &answers, &self.rules(), now, jitter()), true)
     }
 
     /// One go at the upstream; `open` are places in the envelope.
-    async fn deliver(&self, open: &[usize], token: &AccessToken) -> Vec<Heard> {
+    async fn deliver(&self, open: &[usize], token: &AccessToken) -> Answers {
         let reader = match self.shared.queue.body(&self.entry).await {
             Ok(reader) => reader,
             Err(error) => {
                 let fault = Fault::Local(error.to_string());
                 let failure = Failure { stage: Stage::Body, fault };
-                return open.iter().map(|index| (*index, Err(failure.clone()))).collect();
+                let heard = open.iter().map(|index| (*index, Err(failure.clone()))).collect();
+                return Answers { heard, dsn: false };
             }
         };
         let envelope = narrowed(&self.entry.envelope, open);
@@ -148,7 +150,7 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         // A courier that forgets a recipient leaves its fate unknown.
         let unknown = || Err(Failure { stage: Stage::Dot, fault: Fault::Closed });
         let results = outcome.recipients.into_iter().chain(std::iter::repeat_with(unknown));
-        open.iter().copied().zip(results).collect()
+        Answers { heard: open.iter().copied().zip(results).collect(), dsn: outcome.dsn }
     }
 
     fn without_token(&self, error: TokenError) -> Plan {
@@ -199,10 +201,7 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     async fn settle_once(&self, plan: &Plan) -> Result<(), StoreError> {
         let report = self.report(plan).await?;
         let delay_told = report.is_some()
-            && plan
-                .notice
-                .as_ref()
-                .is_some_and(|notice| notice.kind == crate::mail::bounce::Kind::Delayed);
+            && plan.notice.as_ref().is_some_and(|notice| notice.tells(Kind::Delayed));
         let settlement = Settlement {
             recipients: plan.recipients.clone(),
             next: plan.next.clone(),
@@ -267,7 +266,11 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             }
         }
         if let Some(notice) = &plan.notice {
-            info!(%id, account, kind = ?notice.kind, "the sender is told");
+            for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+                if notice.tells(kind) {
+                    info!(%id, account, ?kind, "the sender is told");
+                }
+            }
         }
     }
 }
@@ -318,8 +321,8 @@ fn narrowed<'a>(envelope: &'a Envelope, open: &[usize]) -> Cow<'a, Envelope> {
     Cow::Owned(Envelope { recipients: recipients.collect(), ..envelope.clone() })
 }
 
-fn refused(heard: &[Heard]) -> bool {
-    heard.iter().any(|(_, result)| match result {
+fn refused(answers: &Answers) -> bool {
+    answers.heard.iter().any(|(_, result)| match result {
         Ok(_) => false,
         Err(failure) => matches!(judge(failure), Verdict::RenewToken { .. }),
     })

@@ -10,6 +10,7 @@
 mod attempt;
 mod lane;
 pub mod limits;
+pub mod notice;
 pub mod plan;
 mod report;
 pub mod standing;

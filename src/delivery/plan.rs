@@ -6,12 +6,13 @@
 //!
 //! It decides nothing about codes and texts: that is [`verdict`](super::verdict).
 
+use super::notice::{Notice, Told, notice};
 use super::verdict::{Pause, Reach, Verdict, judge};
-use super::words::{clean, diagnostic, explanation, temporary_status};
+use super::words::{clean, diagnostic, explanation, success_status, temporary_status};
 use crate::config::OnUncertain;
 use crate::diagnosis::exchange::Known;
+use crate::mail::Address;
 use crate::mail::bounce::Kind;
-use crate::mail::{Address, Recipient};
 use crate::queue::retry::Schedule;
 use crate::queue::{Entry, Next, RecipientState};
 use crate::smtp::{Enhanced, Reply};
@@ -20,6 +21,15 @@ use std::time::{Duration, SystemTime};
 
 /// What was heard of one recipient: its place in the envelope and the result.
 pub type Heard = (usize, Result<Reply, Failure>);
+
+/// What was heard of the recipients that were tried.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// One a recipient.
+    pub heard: Vec<Heard>,
+    /// Whether the upstream was told who wants which report.
+    pub dsn: bool,
+}
 
 /// So long the store is left alone after it could not give a body.
 const LOCAL_PAUSE: Duration = Duration::from_secs(60);
@@ -62,28 +72,6 @@ pub struct Plan {
     pub lesson: Lesson,
 }
 
-/// A report to be built.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// What is reported.
-    pub kind: Kind,
-    /// About whom.
-    pub fates: Vec<Told>,
-}
-
-/// What the sender is told of one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Its place in the envelope.
-    pub index: usize,
-    /// Enhanced status.
-    pub status: Enhanced,
-    /// The upstream's words.
-    pub diagnostic: Option<String>,
-    /// Ours.
-    pub explanation: String,
-}
-
 /// What a try says about account and upstream.
 #[derive(Clone, Debug)]
 pub enum Lesson {
@@ -102,25 +90,44 @@ pub enum Lesson {
 /// What an outcome means for the mail.
 pub fn plan(
     entry: &Entry,
-    heard: &[Heard],
+    answers: &Answers,
     rules: &Rules<'_>,
     now: SystemTime,
     jitter: f64,
 ) -> Plan {
     let mut found = Found::default();
     let mut states = entry.recipients.clone();
-    for (index, result) in heard {
+    for (index, result) in &answers.heard {
         if let Some(state) = states.get_mut(*index) {
             *state = match result {
                 Ok(reply) => {
                     found.progress = true;
-                    RecipientState::Delivered { reply: clean(&reply.to_string()) }
+                    let words = clean(&reply.to_string());
+                    // Who offered DSN reports success itself: two reports would be one too many.
+                    if !answers.dsn {
+                        found.relayed.push(relayed(*index, reply, &words));
+                    }
+                    RecipientState::Delivered { reply: words }
                 }
                 Err(failure) => found.note(*index, failure, rules),
             };
         }
     }
     finish(entry, states, found, rules, now, jitter)
+}
+
+/// It is out of our hands, in those of a server that reports nothing.
+fn relayed(index: usize, reply: &Reply, words: &str) -> Told {
+    Told {
+        index,
+        kind: Kind::Relayed,
+        status: success_status(reply),
+        diagnostic: Some(words.to_owned()),
+        explanation:
+            "The next server took it. Whether it reached the mailbox is not reported from \
+                      there; only a failure would be."
+                .into(),
+    }
 }
 
 /// What it means that no token was to be had: nothing was tried.
@@ -158,17 +165,18 @@ pub fn plan_expired(
 
 /// What came together over all recipients of a try.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     progress: bool,
     retry: bool,
     surplus: bool,
     uncertain: bool,
     busy: Option<&'static Known>,
     server: Option<String>,
-    pause: Option<(Pause, String)>,
+    pub pause: Option<(Pause, String)>,
     local: Option<String>,
-    failed: Vec<Told>,
-    waiting: Vec<Told>,
+    pub failed: Vec<Told>,
+    pub waiting: Vec<Told>,
+    pub relayed: Vec<Told>,
     error: Option<String>,
 }
 
@@ -184,6 +192,7 @@ impl Found {
         };
         let told = |status| Told {
             index,
+            kind: Kind::Delayed,
             status,
             diagnostic: diagnostic(failure),
             explanation: explanation(failure, known, rules),
@@ -191,7 +200,7 @@ impl Found {
         match verdict {
             Verdict::Bounce { status, .. } => {
                 self.progress = true;
-                self.failed.push(told(status));
+                self.failed.push(Told { kind: Kind::Failed, ..told(status) });
                 return RecipientState::Failed { reason: words };
             }
             Verdict::Retry { reach, .. } => {
@@ -252,7 +261,11 @@ fn finish(
     let failed = recipients.iter().any(|state| matches!(state, RecipientState::Failed { .. }));
     let end = if kept || (mute && failed) { Next::Failed } else { Next::Done };
     let next = next.take().unwrap_or(end);
-    let notice = if mute || kept { None } else { notice(entry, &found, &next, rules, now) };
+    if kept {
+        // The account's trouble is ours, not the sender's: somebody puts it right and sends it again.
+        found.failed.clear();
+    }
+    let notice = if mute { None } else { notice(entry, &found, &next, rules, now) };
     Plan {
         recipients,
         next,
@@ -317,11 +330,13 @@ fn give_up(
             found.waiting.iter().find(|told| told.index == index).cloned().unwrap_or_else(|| {
                 Told {
                     index,
+                    kind: Kind::Failed,
                     status: Enhanced(5, 4, 7),
                     diagnostic: None,
                     explanation: format!("The last thing that went wrong: {reason}."),
                 }
             });
+        told.kind = Kind::Failed;
         told.status = Enhanced(5, 4, 7);
         let fate = if found.uncertain || entry.uncertain {
             " It may have been delivered all the same: an answer of the server was lost."
@@ -337,36 +352,4 @@ fn give_up(
     }
     let words = clean(&format!("given up after {hours} hours ({}): {why}", rules.account));
     found.error = Some(words);
-}
-
-/// RFC 3461 §4.1: who asked for which report. Without NOTIFY failures and delays are told.
-fn notice(
-    entry: &Entry,
-    found: &Found,
-    next: &Next,
-    rules: &Rules<'_>,
-    now: SystemTime,
-) -> Option<Notice> {
-    let wants = |told: &&Told, asked: fn(&Recipient) -> bool| {
-        entry.envelope.recipients.get(told.index).is_some_and(asked)
-    };
-    let of_failure = |recipient: &Recipient| recipient.notify.is_none_or(|notify| notify.failure);
-    let failed: Vec<Told> =
-        found.failed.iter().filter(|told| wants(told, of_failure)).cloned().collect();
-    if !failed.is_empty() {
-        return Some(Notice { kind: Kind::Failed, fates: failed });
-    }
-    let age = now.duration_since(entry.accepted).unwrap_or_default();
-    // While the account is broken a notice would only queue up behind the mail it speaks of.
-    let late = matches!(next, Next::Retry(_))
-        && found.pause.is_none()
-        && !entry.delay_told
-        && age >= rules.delay_notice;
-    if !late {
-        return None;
-    }
-    let of_delay = |recipient: &Recipient| recipient.notify.is_none_or(|notify| notify.delay);
-    let delayed: Vec<Told> =
-        found.waiting.iter().filter(|told| wants(told, of_delay)).cloned().collect();
-    (!delayed.is_empty()).then_some(Notice { kind: Kind::Delayed, fates: delayed })
 }

@@ -36,15 +36,21 @@ struct Script {
     seen: Mutex<Vec<Seen>>,
     now: AtomicUsize,
     most: AtomicUsize,
+    dsn: bool,
 }
 
 impl Script {
     fn new(play: impl Fn(&Seen) -> Answers + Send + Sync + 'static) -> Arc<Self> {
+        Self::offering(true, play)
+    }
+
+    fn offering(dsn: bool, play: impl Fn(&Seen) -> Answers + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             play: Box::new(play),
             seen: Mutex::default(),
             now: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            dsn,
         })
     }
 
@@ -90,7 +96,7 @@ impl Courier for Script {
             recipients.fill(Err(failure));
         }
         self.now.fetch_sub(1, Ordering::SeqCst);
-        Outcome { recipients }
+        Outcome { recipients, dsn: self.dsn }
     }
 }
 
@@ -618,6 +624,29 @@ async fn notify_never_is_obeyed() {
     house.send_to("erp", FROM, vec![quiet], false).await;
     house.empty().await;
     assert_eq!(script.seen().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a12_success_is_reported_by_us_only_where_the_upstream_was_not_asked() {
+    for dsn in [false, true] {
+        let house = House::new();
+        let script = Script::offering(dsn, |seen| all(seen, &ok()));
+        let _delivery = house.start(&script, &[&account("erp", "erp@contoso.com")]);
+        let recipient = |to, success| Recipient {
+            notify: Some(Notify { success, ..Notify::NEVER }),
+            ..Recipient::new(address(to))
+        };
+        let recipients = vec![recipient("a@b.example", true), recipient("c@b.example", false)];
+        house.send_to("erp", FROM, recipients, false).await;
+        house.empty().await;
+        let seen = script.seen();
+        assert_eq!(seen.len(), if dsn { 1 } else { 2 }, "and none about the report");
+        if let Some(report) = seen.get(1) {
+            assert!(report.never && report.recipients == ["erp@contoso.com"]);
+            assert!(report.body.contains("Action: relayed\r\nStatus: 2.0.0"), "{}", report.body);
+            assert!(!report.body.contains("c@b.example"), "{}", report.body);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,11 @@ pub fn temporary_status(failure: &Failure) -> Enhanced {
     }
 }
 
+/// The enhanced code of a mail that was taken.
+pub fn success_status(reply: &Reply) -> Enhanced {
+    reply.enhanced.filter(|enhanced| enhanced.0 == 2).unwrap_or(Enhanced(2, 0, 0))
+}
+
 /// A peer's text as one line without control characters and without Exchange's diagnostic blob.
 pub fn clean(text: &str) -> String {
     let text = match (text.find("[BeginDiagnosticData]"), text.find("[EndDiagnosticData]")) {

@@ -1,22 +1,26 @@
 //! Reports to the sender: undelivered, delayed, relayed (RFC 3464 in the frame of RFC 6522). Pure.
 //!
 //! It promises that the same arguments give the same octets, that the result is 7-bit unless an
-//! address of the frame is not, with CRLF lines below 998 octets, and that nothing a peer or a program
+//! address of the frame or a message returned whole is not, with CRLF lines of at most 998 octets, and that nothing a peer or a program
 //! wrote can add a header or a part.
 //!
 //! The MIME parts are built with lettre. The outer header is written here: lettre refuses to build a
 //! message for an address such as `root`, and a report must go to whatever the program wrote.
 
 use super::{Address, Envelope, Recipient};
-use lettre::message::header::ContentType;
-use lettre::message::{MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, IntoBody, MultiPart, SinglePart};
 use std::fmt::Write;
 use std::time::SystemTime;
 
 /// Octets of the original header that are returned.
 pub const LONGEST_HEADER: usize = 64 * 1024;
-/// RFC 5322 §2.1.1.
+/// Octets of a message that is returned whole; of a larger one only the header is.
+pub const LONGEST_WHOLE: usize = 256 * 1024;
+/// RFC 5322 §2.1.1, of lines we write.
 const LONGEST_LINE: usize = 900;
+/// RFC 5322 §2.1.1, of lines of the original.
+const LONGEST_FOREIGN_LINE: usize = 998;
 const WIDTH: usize = 76;
 
 /// What is reported.
@@ -35,6 +39,8 @@ pub enum Kind {
 pub struct Fate<'a> {
     /// Who.
     pub recipient: &'a Recipient,
+    /// What is reported of it.
+    pub kind: Kind,
     /// Enhanced status, `5.1.1`.
     pub status: String,
     /// The upstream's own words with their code; none where it never answered.
@@ -46,8 +52,6 @@ pub struct Fate<'a> {
 /// All that a report is made of.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
-    /// What is reported.
-    pub kind: Kind,
     /// The queue id of the original, as in our log.
     pub id: &'a str,
     /// The original's envelope.
@@ -56,8 +60,11 @@ pub struct Report<'a> {
     pub accepted: SystemTime,
     /// Until when it is tried; for delays.
     pub until: Option<SystemTime>,
-    /// The original's header; only the first [`LONGEST_HEADER`] octets up to the empty line are used.
-    pub header: &'a [u8],
+    /// The original, or its header; only the first [`LONGEST_HEADER`] octets up to the empty line are used
+    /// unless it is returned whole.
+    pub original: &'a [u8],
+    /// Whether `original` is the whole message and is returned so. It must be [`is_returnable`].
+    pub is_whole: bool,
     /// The recipients reported, at least one.
     pub fates: &'a [Fate<'a>],
     /// The sending mailbox.
@@ -74,41 +81,71 @@ pub struct Report<'a> {
     pub seed: &'a str,
 }
 
+/// Whether a message can stand in a report as it is: no part of type `message/rfc822` may be encoded
+/// (RFC 2046 §5.2.1), so NUL, lone CR or LF and endless lines have no way to be carried.
+pub fn is_returnable(message: &[u8]) -> bool {
+    let good = |line: &[u8]| {
+        let Some((b'\r', line)) = line.split_last() else { return false };
+        line.len() <= LONGEST_FOREIGN_LINE && memchr::memchr2(b'\r', 0, line).is_none()
+    };
+    let Some((b'\n', lines)) = message.split_last() else { return false };
+    message.len() <= LONGEST_WHOLE && lines.split(|octet| *octet == b'\n').all(good)
+}
+
 /// The whole message.
 pub fn report(report: &Report<'_>) -> Vec<u8> {
-    let texts = [human(report), machine(report), original(report.header)];
-    // A boundary that a peer wrote into its reply, or a program into its header, would end a part.
+    let (human, machine) = (human(report), machine(report));
+    let header = if report.is_whole { String::new() } else { original(report.original) };
+    let whole = if report.is_whole { report.original } else { b"" };
+    // A boundary that a peer wrote into its reply, or a program into its mail, would end a part.
     let mut boundary = format!("=_report_{}", safe(report.seed));
-    while texts.iter().any(|text| text.contains(&boundary)) {
+    let texts = [human.as_bytes(), machine.as_bytes(), header.as_bytes(), whole];
+    while texts.iter().any(|text| memchr::memmem::find(text, boundary.as_bytes()).is_some()) {
         boundary.push('_');
     }
     let content_type =
         format!("multipart/report; report-type=delivery-status; boundary=\"{boundary}\"");
-    let [human, machine, original] = texts;
     let mut out = outer_header(report).into_bytes();
     // Letters, digits and a few marks: it always parses.
     let kind = ContentType::parse(&content_type).unwrap_or(ContentType::TEXT_PLAIN);
-    let parts = MultiPart::builder()
-        .header(kind)
+    let mut parts = MultiPart::builder().header(kind);
+    if !whole.is_ascii() {
+        // RFC 2045 §6.4: what holds a part of 8 bits is of 8 bits itself.
+        parts = parts.header(ContentTransferEncoding::EightBit);
+    }
+    let last = match report.is_whole {
+        true => part("message/rfc822", as_it_is(whole)),
+        false => part("text/rfc822-headers", header),
+    };
+    let parts = parts
         .build()
         .singlepart(part("text/plain; charset=utf-8", human))
         .singlepart(part("message/delivery-status", machine))
-        .singlepart(part("text/rfc822-headers", original));
+        .singlepart(last);
     out.extend_from_slice(&parts.formatted());
     out
 }
 
-fn part(kind: &str, text: String) -> SinglePart {
+fn as_it_is(message: &[u8]) -> Body {
+    let encoding = match message.is_ascii() {
+        true => ContentTransferEncoding::SevenBit,
+        false => ContentTransferEncoding::EightBit,
+    };
+    Body::dangerous_pre_encoded(message.to_vec(), encoding)
+}
+
+fn part(kind: &str, text: impl IntoBody) -> SinglePart {
     SinglePart::builder()
         .header(ContentType::parse(kind).unwrap_or(ContentType::TEXT_PLAIN))
         .body(text)
 }
 
 fn outer_header(report: &Report<'_>) -> String {
-    let subject = match report.kind {
-        Kind::Failed => "Undelivered mail",
-        Kind::Delayed => "Delayed mail: it is tried further",
-        Kind::Relayed => "Mail was passed on",
+    let tells = |kind| report.fates.iter().any(|fate| fate.kind == kind);
+    let subject = match () {
+        () if tells(Kind::Failed) => "Undelivered mail",
+        () if tells(Kind::Delayed) => "Delayed mail: it is tried further",
+        () => "Mail was passed on",
     };
     let host = safe(report.hostname);
     let mut out = String::new();
@@ -120,7 +157,7 @@ fn outer_header(report: &Report<'_>) -> String {
     line("Subject", subject);
     line("Date", &date(report.date));
     line("Message-ID", &format!("<{}@{host}>", safe(report.seed)));
-    if let Some(id) = message_id(report.header) {
+    if let Some(id) = message_id(report.original) {
         line("In-Reply-To", &id);
         line("References", &id);
     }
@@ -132,38 +169,44 @@ fn outer_header(report: &Report<'_>) -> String {
 
 fn human(report: &Report<'_>) -> String {
     let mut out = String::new();
-    let host = report.hostname;
-    wrap(
-        &mut out,
-        &match report.kind {
-            Kind::Failed => format!(
-                "The mail relay on {host} could not deliver your mail of {} to the recipients below. It will not try again.",
-                date(report.accepted)
-            ),
-            Kind::Delayed => format!(
-                "The mail relay on {host} could not yet deliver your mail of {} to the recipients below. You need not do \
-                 anything: it tries further{}.",
-                date(report.accepted),
-                report.until.map(|until| format!(" until {}", date(until))).unwrap_or_default()
-            ),
-            Kind::Relayed => format!(
-                "The mail relay on {host} passed your mail of {} on to {}, which sends no report about its delivery.",
-                date(report.accepted),
-                report.upstream
-            ),
-        },
-    );
-    for fate in report.fates {
-        out.push_str("\r\n");
-        wrap(&mut out, &format!("<{}>", fate.recipient.address));
-        wrap(&mut out, &fate.explanation);
-        if let Some(diagnostic) = &fate.diagnostic {
-            wrap(&mut out, &format!("{} said: {diagnostic}", report.upstream));
+    for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+        let mut fates = report.fates.iter().filter(|fate| fate.kind == kind).peekable();
+        if fates.peek().is_none() {
+            continue;
         }
+        wrap(&mut out, &opening(report, kind));
+        for fate in fates {
+            out.push_str("\r\n");
+            wrap(&mut out, &format!("<{}>", fate.recipient.address));
+            wrap(&mut out, &fate.explanation);
+            if let Some(diagnostic) = &fate.diagnostic {
+                wrap(&mut out, &format!("{} said: {diagnostic}", report.upstream));
+            }
+        }
+        out.push_str("\r\n");
     }
-    out.push_str("\r\n");
     wrap(&mut out, &format!("In the relay's log this mail is {}.", report.id));
     out
+}
+
+fn opening(report: &Report<'_>, kind: Kind) -> String {
+    let (host, accepted) = (report.hostname, date(report.accepted));
+    match kind {
+        Kind::Failed => format!(
+            "The mail relay on {host} could not deliver your mail of {accepted} to the recipients below. It will \
+             not try again."
+        ),
+        Kind::Delayed => format!(
+            "The mail relay on {host} could not yet deliver your mail of {accepted} to the recipients below. You \
+             need not do anything: it tries further{}.",
+            report.until.map(|until| format!(" until {}", date(until))).unwrap_or_default()
+        ),
+        Kind::Relayed => format!(
+            "The mail relay on {host} passed your mail of {accepted} on to {}, which sends no report about its \
+             delivery.",
+            report.upstream
+        ),
+    }
 }
 
 /// `message/delivery-status`, RFC 3464 §2.
@@ -186,7 +229,7 @@ fn machine(report: &Report<'_>) -> String {
         field("Final-Recipient", &format!("{kind}; {address}"));
         field(
             "Action",
-            match report.kind {
+            match fate.kind {
                 Kind::Failed => "failed",
                 Kind::Delayed => "delayed",
                 Kind::Relayed => "relayed",
@@ -198,7 +241,7 @@ fn machine(report: &Report<'_>) -> String {
             field("Diagnostic-Code", &format!("smtp; {diagnostic}"));
         }
         field("Last-Attempt-Date", &date(report.date));
-        if let (Kind::Delayed, Some(until)) = (report.kind, report.until) {
+        if let (Kind::Delayed, Some(until)) = (fate.kind, report.until) {
             field("Will-Retry-Until", &date(until));
         }
     }
@@ -376,18 +419,19 @@ mod tests {
             .iter()
             .map(|recipient| Fate {
                 recipient,
+                kind,
                 status: "5.1.1".into(),
                 diagnostic: Some(diagnostic.into()),
                 explanation: "There is no such recipient: check the address.".into(),
             })
             .collect();
         let octets = report(&Report {
-            kind,
             id: "01kabcdefghjkmnp",
             envelope: &envelope,
             accepted: at(0),
             until: Some(at(432_000)),
-            header,
+            original: header,
+            is_whole: false,
             fates: &fates,
             from: &address("erp@contoso.com"),
             to: &address("root"),
@@ -475,6 +519,87 @@ mod tests {
         let relayed = make(Kind::Relayed, HEADER, "250 2.0.0 OK");
         assert!(relayed.contains("Action: relayed\r\n"));
         assert!(!relayed.contains("Will-Retry-Until"));
+    }
+
+    /// One failed and one relayed recipient; the original whole.
+    fn whole(message: &[u8]) -> Vec<u8> {
+        let envelope = envelope(vec![
+            Recipient::new(address("taken@b.example")),
+            Recipient::new(address("gone@b.example")),
+        ]);
+        let fate = |index: usize, kind| Fate {
+            recipient: &envelope.recipients[index],
+            kind,
+            status: "2.0.0".into(),
+            diagnostic: None,
+            explanation: "So it went.".into(),
+        };
+        report(&Report {
+            id: "01kabcdefghjkmnp",
+            envelope: &envelope,
+            accepted: at(0),
+            until: None,
+            original: message,
+            is_whole: true,
+            fates: &[fate(0, Kind::Relayed), fate(1, Kind::Failed)],
+            from: &address("erp@contoso.com"),
+            to: &address("root"),
+            hostname: "relay.contoso.com",
+            upstream: "smtp.office365.com",
+            date: at(60),
+            seed: "01kseed",
+        })
+    }
+
+    #[test]
+    fn one_report_tells_of_a_failure_and_of_a_success() {
+        let text = String::from_utf8(whole(HEADER)).expect("text");
+        assert!(text.contains("Subject: Undelivered mail\r\n"), "{text}");
+        assert!(text.find("could not deliver") < text.find("passed your mail"), "{text}");
+        let machine = text.split("--=_report_01kseed").nth(2).expect("part");
+        for (to, action) in [("taken", "relayed"), ("gone", "failed")] {
+            let block = format!("rfc822; {to}@b.example\r\nAction: {action}\r\n");
+            assert!(machine.contains(&block), "{machine}");
+        }
+    }
+
+    #[test]
+    fn a_whole_message_comes_back_octet_for_octet() {
+        let evil = b"Subject: a\r\n\r\n--=_report_01kseed--\r\n";
+        let eight = b"Subject: a\r\n\r\nGr\xfc\xdfe\r\n";
+        for message in [HEADER, evil.as_slice(), eight] {
+            assert!(is_returnable(message));
+            let octets = whole(message);
+            let encoding: &[u8] = if message.is_ascii() { b"7bit" } else { b"8bit" };
+            let begin = [b"Content-Transfer-Encoding: ", encoding, b"\r\n\r\n", message].concat();
+            assert!(memchr::memmem::find(&octets, &begin).is_some());
+            assert!(memchr::memmem::find(&octets, b"Content-Type: message/rfc822\r\n").is_some());
+            let frame = octets.split(|octet| *octet == b'\n').take_while(|line| line.len() > 1);
+            let is_declared =
+                frame.into_iter().any(|line| line == b"Content-Transfer-Encoding: 8bit\r");
+            assert_eq!(is_declared, !message.is_ascii(), "the frame says what is in it");
+        }
+        let text = String::from_utf8(whole(evil)).expect("text");
+        assert!(text.ends_with("\r\n--=_report_01kseed_--\r\n"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_part_is_not_returned_whole() {
+        let line = |length: usize| [vec![b'a'; length], b"\r\n".to_vec()].concat();
+        for (message, good) in [
+            (HEADER.to_vec(), true),
+            (b"".to_vec(), false),
+            (b"a: b\n".to_vec(), false),
+            (b"a: b\r\nc".to_vec(), false),
+            (b"a: b\rc\r\n".to_vec(), false),
+            (b"a: b\0\r\n".to_vec(), false),
+            (line(998), true),
+            (line(999), false),
+            (line(62).repeat(LONGEST_WHOLE / 64), true),
+            (line(62).repeat(LONGEST_WHOLE / 64 + 1), false),
+        ] {
+            assert_eq!(is_returnable(&message), good, "{} octets", message.len());
+        }
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub enum FaultBody {
 pub struct SmtpFaults {
     /// STARTTLS is not offered.
     pub no_starttls: Switch,
+    /// DSN is not offered: what the client asks about reports, it must see to itself (RFC 3461 §5.2.2).
+    pub no_dsn: Switch,
     /// STARTTLS is offered and then refused with 454.
     pub starttls_refused: Switch,
     /// Clear text follows the 220 of STARTTLS in the same packet: the attack of CVE-2011-0411.

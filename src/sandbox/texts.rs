@@ -40,13 +40,12 @@ pub(super) struct Session {
 
 impl Session {
     /// What Exchange offers and says in this session.
-    pub(super) fn terms(&self, limits: &Limits, starttls: bool, gmail: bool) -> Terms {
-        let mut extensions = vec![
-            Extension::Size,
-            Extension::Pipelining,
-            Extension::Dsn,
-            Extension::EnhancedStatusCodes,
-        ];
+    pub(super) fn terms(&self, limits: &Limits, starttls: bool, dsn: bool, gmail: bool) -> Terms {
+        let mut extensions = vec![Extension::Size, Extension::Pipelining];
+        if dsn {
+            extensions.push(Extension::Dsn);
+        }
+        extensions.push(Extension::EnhancedStatusCodes);
         if starttls {
             extensions.push(Extension::StartTls);
         }

@@ -62,12 +62,15 @@ pub trait Body: Send {
 pub struct Outcome {
     /// The final reply where the upstream took it, else what stood in the way.
     pub recipients: Vec<Result<Reply, Failure>>,
+    /// Whether the upstream offered DSN and so got NOTIFY, RET and the rest: where it did not, the
+    /// reports of success that were asked for are ours to write (RFC 3461 §5.2.2).
+    pub dsn: bool,
 }
 
 impl Outcome {
     /// The same failure for every recipient.
     pub fn all(recipients: usize, failure: &Failure) -> Self {
-        Self { recipients: vec![Err(failure.clone()); recipients] }
+        Self { recipients: vec![Err(failure.clone()); recipients], dsn: false }
     }
 }
 

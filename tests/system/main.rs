@@ -16,6 +16,8 @@ mod crash;
 mod deliver;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
+/// Reports that were asked for: passed on where the upstream takes them, else answered by us.
+mod dsn;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
 /// One mail by each way to a token, and what is told where one does not work.

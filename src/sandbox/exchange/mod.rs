@@ -58,9 +58,10 @@ impl Submission {
     /// A session that has just been connected.
     pub(super) fn new(world: Arc<World>, session: Session) -> Self {
         let no_starttls = world.fault(|faults| faults.smtp.no_starttls.take());
+        let no_dsn = world.fault(|faults| faults.smtp.no_dsn.take());
         // Which refusals come as a challenge is said to the machine at the start; `auth` says whether.
         let gmail = world.faults().smtp.auth.is_some_and(|f| f.what == AuthRefusal::GmailChallenge);
-        let terms = Arc::new(session.terms(&world.limits(), !no_starttls, gmail));
+        let terms = Arc::new(session.terms(&world.limits(), !no_starttls, !no_dsn, gmail));
         let greeting = world.fault(|faults| take_from(&mut faults.smtp.replies, &Stage::Greeting));
         let dialogue = match greeting {
             Some(reply) => Dialogue::refused(Arc::clone(&terms), &reply.to_reply()),

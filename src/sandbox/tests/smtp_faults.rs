@@ -35,6 +35,15 @@ async fn starttls_is_not_offered() {
 }
 
 #[tokio::test]
+async fn dsn_is_not_offered() {
+    let sandbox = with(|faults| faults.smtp.no_dsn = Switch::Times(1)).await;
+    let mut client = greeted(&sandbox).await;
+    assert!(!client.ask("EHLO client").await.contains("DSN"));
+    let mut next = greeted(&sandbox).await;
+    assert!(next.ask("EHLO client").await.contains("DSN"), "once only");
+}
+
+#[tokio::test]
 async fn starttls_is_refused() {
     let sandbox = with(|faults| faults.smtp.starttls_refused = Switch::Times(1)).await;
     let mut client = greeted(&sandbox).await;

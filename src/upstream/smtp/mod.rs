@@ -16,6 +16,7 @@ pub use pool::Pool;
 use crate::config::Upstream;
 use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Refusal, Step, Trouble};
+use crate::smtp::extension::Extension;
 use crate::smtp::offer::Offer;
 use crate::upstream::{Body, Credential, Failure, Fault, Outcome, Outgoing, Stage};
 use bytes::Bytes;
@@ -135,7 +136,7 @@ impl Connection {
             .collect();
         Delivered {
             is_silent: is_silent(&recipients, heard),
-            outcome: Outcome { recipients },
+            outcome: Outcome { recipients, dsn: self.dialogue.offer().has(Extension::Dsn) },
             is_reusable: matches!(self.dialogue.advance(), Event::Ready),
         }
     }

@@ -56,7 +56,7 @@ impl Pool {
     pub async fn deliver(&self, mut mail: Outgoing<'_>, credential: &Credential) -> Outcome {
         let recipients = mail.envelope.recipients.len();
         if recipients == 0 {
-            return Outcome { recipients: Vec::new() };
+            return Outcome { recipients: Vec::new(), dsn: false };
         }
         if let Some(mut connection) = self.take(credential).await {
             let delivered = connection.deliver(&mut mail).await;
