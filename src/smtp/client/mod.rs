@@ -46,6 +46,7 @@ pub enum Event {
     /// Logged in and idle: `send` a mail or `quit`.
     Ready,
     /// Bring more of the body by `body`, or end it by `body_end`. Write the output whenever it is large.
+    /// Of a mail declared BINARYMIME each piece becomes a chunk: bring it in large ones.
     Body,
     /// The body is complete: write the output, then `dot`, or `interrupt`.
     Commit,
@@ -173,8 +174,7 @@ impl Dialogue {
     fn wait(&self) -> Event {
         match &self.state {
             State::Ready => Event::Ready,
-            State::Mail(transaction) if transaction.phase == Phase::Body => Event::Body,
-            State::Mail(transaction) if transaction.phase == Phase::Commit => Event::Commit,
+            State::Mail(transaction) => transaction.wait(),
             _ => Event::NeedInput,
         }
     }
@@ -356,7 +356,8 @@ impl Dialogue {
         }
     }
 
-    /// Writes the final dot; only after [`Event::Commit`].
+    /// Writes the final dot, or what takes its place (RFC 3030: `BDAT 0 LAST`); only after
+    /// [`Event::Commit`].
     pub fn dot(&mut self) {
         if let State::Mail(transaction) = &mut self.state {
             transaction.dot(&mut self.output);
