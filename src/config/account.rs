@@ -218,6 +218,7 @@ fn upstream(
     // Exchange Online hangs up on idle clients after a few minutes
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
+    let binarymime = section.or("binarymime", preset.has_binarymime());
     section.later(&UPSTREAM_LATER);
     section.finish(&[&UPSTREAM_LATER]);
     Some(Upstream {
@@ -231,6 +232,7 @@ fn upstream(
         command_timeout,
         data_timeout,
         idle_timeout,
+        binarymime,
     })
 }
 

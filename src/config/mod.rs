@@ -270,6 +270,8 @@ pub struct Upstream {
     pub data_timeout: Duration,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// It is known to offer CHUNKING and BINARYMIME (RFC 3030), so that our clients may be offered it too.
+    pub binarymime: bool,
 }
 
 /// How the connection to the upstream becomes safe. There is no "none": a token goes over it.

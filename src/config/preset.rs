@@ -112,6 +112,14 @@ impl Preset {
     }
 }
 
+impl Preset {
+    /// Whether its servers are known to offer CHUNKING and BINARYMIME (RFC 3030). Exchange Online showed
+    /// both in EHLO, before TLS and inside it.
+    pub fn has_binarymime(self) -> bool {
+        self == Self::Office365
+    }
+}
+
 /// `cloud`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cloud {

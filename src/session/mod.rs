@@ -98,6 +98,11 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
         Extension::EnhancedStatusCodes,
         Extension::Chunking,
     ];
+    // It cannot be turned into anything else on the way (RFC 3030 §3): what one account's server lacks
+    // is not offered at all.
+    if config.accounts.iter().all(|account| account.upstream.binarymime) {
+        extensions.push(Extension::BinaryMime);
+    }
     if listener.tls.is_some() {
         extensions.push(Extension::StartTls);
     }
