@@ -20,7 +20,7 @@ pub struct Args {
     /// Write each mail into this directory, as 000001.eml and 000001.json
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A mailbox that can be sent through; may be repeated [default: erp@contoso.com]
+    /// A mailbox that can be sent through; may be repeated; erp@contoso.com where none is named
     #[arg(long = "mailbox", value_name = "ADDR")]
     pub mailboxes: Vec<Address>,
     /// Let each mailbox send as anybody; Exchange refuses a foreign From
