@@ -113,6 +113,10 @@ impl App {
         self.queue.set_bounds(bounds.max_size, bounds.reserve, bounds.history);
         tell_unserved(&self.queue, &config).await;
         self.delivery.reload(delivery::Settings::of(&config), config.accounts.clone());
+        // Whoever reloads has mended something: what waits for that is tried now.
+        for account in &config.accounts {
+            self.delivery.resume(&account.name);
+        }
         self.listeners.apply(prepared);
         self.config = config;
         Ok(())

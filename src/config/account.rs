@@ -5,10 +5,12 @@
 //! but into a [`Secret`].
 
 use super::check::Surroundings;
-use super::preset::{Cloud, Preset};
+use super::endpoint::{self, Asked, TENANT_REMEDY};
+use super::grant::{self, GrantWord};
+use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
-use super::value::{self, Wrong, words};
-use super::{Account, Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
+use super::value::{self, Written, Wrong, words};
+use super::{Account, Limit, OnUncertain, Upstream, UpstreamTls};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -17,22 +19,6 @@ use std::time::Duration;
 
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
-
-/// `grant`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum GrantWord {
-    ClientCredentials,
-    RefreshToken,
-}
-
-words!(GrantWord { "client_credentials" => ClientCredentials, "refresh_token" => RefreshToken } later {
-    "authorization_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
-    "device_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
-    "password" => "use \"client_credentials\"",
-    "managed_identity" => "use \"client_credentials\"",
-    "workload_identity" => "use \"client_credentials\"",
-    "service_account" => "use \"client_credentials\"",
-});
 
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
 words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
@@ -43,11 +29,13 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 4] = [
+const ACCOUNT_LATER: [(&str, &str); 3] = [
     ("transport", "leave it out: mail goes by SMTP"),
     ("client_secret_expires", "leave it out and watch the date in the portal"),
-    ("certificate", "use client_secret_file"),
-    ("token_command", "use client_secret_file or refresh_token_file"),
+    (
+        "certificate_password",
+        "write certificate and key as PEM: openssl pkcs12 -in erp.pfx -nodes -out erp.pem",
+    ),
 ];
 const UPSTREAM_LATER: [(&str, &str); 1] =
     [("recipients_per_day", "leave it out; the provider's own quota holds")];
@@ -64,22 +52,22 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
     );
     let preset = section.or("preset", Preset::Office365);
     let cloud = section.or("cloud", Cloud::Global);
-    let grant_word = section.required::<GrantWord>(
+    let word = section.required::<GrantWord>(
         "grant",
         "write grant = \"client_credentials\" or grant = \"refresh_token\"",
     );
-    let tenant = tenant(&section, preset, grant_word);
-    let grant = grant(&section, around, preset, grant_word);
+    let tenant = tenant(&section, around, preset, word);
+    let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
     let networks = section.optional("networks").unwrap_or_default();
     let senders = section.optional("senders").unwrap_or_default();
     let rewrite_from = section.or("rewrite_from", When::Off);
-    let is_microsoft = preset == Preset::Office365;
-    if !is_microsoft && section.is_given("cloud") {
-        section.doubt("cloud", "means nothing with preset = \"generic\"", "leave it out");
+    if !matches!(preset, Preset::Office365 | Preset::Hve) && section.is_given("cloud") {
+        let what = format!("means nothing with preset = {}", preset.write());
+        section.doubt("cloud", what, "leave it out");
     }
     let upstream = upstream(section.section("upstream", "account.upstream"), preset, cloud, around);
-    let oauth = oauth(&section, around, (preset, cloud), grant_word, tenant);
+    let oauth = endpoint::oauth(&section, around, &Asked { preset, cloud, word, tenant }, &grant);
     section.later(&ACCOUNT_LATER);
     section.finish(&[&ACCOUNT_LATER, &[("upstream", ""), ("oauth", "")]]);
     Some(Account {
@@ -107,18 +95,40 @@ fn check_name(section: &Section<'_>, name: &str) {
     }
 }
 
-const TENANT_REMEDY: &str =
-    "write the directory (tenant) id or a verified domain, such as \"contoso.onmicrosoft.com\"";
-
-fn tenant(section: &Section<'_>, preset: Preset, grant: Option<GrantWord>) -> Option<String> {
-    let tenant = section.optional::<String>("tenant")?;
-    if preset == Preset::Generic {
-        section.doubt("tenant", "means nothing with preset = \"generic\"", "leave it out");
+/// The directory; only where the provider is Entra ID and a token endpoint is asked.
+fn tenant(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    preset: Preset,
+    word: Option<GrantWord>,
+) -> Option<String> {
+    let offered = match (preset.facts().issuer, word) {
+        (_, Some(GrantWord::WorkloadIdentity)) => (around.variable)("AZURE_TENANT_ID"),
+        (Issuer::Entra(usual), _) => usual.map(str::to_owned),
+        _ => None,
+    };
+    let tenant = match offered {
+        Some(offered) => section.or("tenant", offered),
+        None => section.optional::<String>("tenant")?,
+    };
+    let is_asked = |word: GrantWord| !word.is_brokered() && word != GrantWord::ManagedIdentity;
+    if !preset.is_entra() || !word.is_none_or(is_asked) {
+        let with = match (preset.is_entra(), word) {
+            (true, Some(word)) => format!("grant = {}", word.write()),
+            _ => format!("preset = {}", preset.write()),
+        };
+        if section.is_given("tenant") {
+            section.doubt("tenant", format!("means nothing with {with}"), "leave it out");
+        }
         return None;
     }
     let is_many = ["common", "organizations", "consumers"].contains(&tenant.as_str());
-    if is_many && grant == Some(GrantWord::ClientCredentials) {
+    if is_many && word.is_some_and(GrantWord::is_app_only) {
         let what = format!("{tenant:?} names no directory, and an app-only token needs one");
+        section.wrong("tenant", what, TENANT_REMEDY);
+    }
+    if ["common", "consumers"].contains(&tenant.as_str()) && word == Some(GrantWord::Password) {
+        let what = format!("{tenant:?} takes no passwords");
         section.wrong("tenant", what, TENANT_REMEDY);
     }
     if !tenant.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)) {
@@ -128,63 +138,8 @@ fn tenant(section: &Section<'_>, preset: Preset, grant: Option<GrantWord>) -> Op
     Some(tenant)
 }
 
-fn grant(
-    section: &Section<'_>,
-    around: &Surroundings<'_>,
-    preset: Preset,
-    word: Option<GrantWord>,
-) -> Option<Grant> {
-    let client_id = section.required::<String>(
-        "client_id",
-        "write the application (client) id shown on the app registration's overview page",
-    );
-    let client_secret = secret(section, around, "client_secret", "client_secret_file");
-    let refresh_token = secret(section, around, "refresh_token", "refresh_token_file");
-    if preset == Preset::Office365 {
-        if client_id.as_deref().is_some_and(|id| !is_guid(id)) {
-            section.doubt(
-                "client_id",
-                "is not a GUID as Entra's are",
-                "compare it with the portal",
-            );
-        }
-        if client_secret.as_ref().is_some_and(|secret| is_guid(secret.expose())) {
-            let written = ["client_secret", "client_secret_file"];
-            let key = written.into_iter().find(|key| section.is_given(key)).unwrap_or(written[0]);
-            section.doubt(
-                key,
-                "looks like the id of the secret, not like its value",
-                "copy the column \"Value\"; the portal shows it only once, so make a new secret if it is gone",
-            );
-        }
-    }
-    let is_asked = |key: &str, file: &str| section.is_given(key) || section.is_given(file);
-    match word? {
-        GrantWord::ClientCredentials => {
-            if !is_asked("client_secret", "client_secret_file") {
-                section.wrong("client_secret", "is missing", missing_secret("client_secret"));
-            }
-            if is_asked("refresh_token", "refresh_token_file") {
-                let what = "means nothing with grant = \"client_credentials\"";
-                section.doubt("refresh_token", what, "leave it out");
-            }
-            Some(Grant::ClientCredentials { client_id: client_id?, client_secret: client_secret? })
-        }
-        GrantWord::RefreshToken => {
-            if !is_asked("refresh_token", "refresh_token_file") {
-                section.wrong("refresh_token", "is missing", missing_secret("refresh_token"));
-            }
-            let refresh_token = refresh_token?;
-            Some(Grant::RefreshToken { client_id: client_id?, client_secret, refresh_token })
-        }
-    }
-}
-
-fn missing_secret(key: &str) -> String {
-    format!("write {key}_file = \"…\", the name of a file that holds it")
-}
-
-fn is_guid(text: &str) -> bool {
+/// Whether it looks like an id of Entra's.
+pub(super) fn is_guid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
@@ -229,9 +184,13 @@ fn upstream(
     cloud: Cloud,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
-    let host = match preset {
-        Preset::Office365 => Some(section.or("host", cloud.endpoints().smtp.to_owned())),
-        Preset::Generic => section
+    let usual = preset.facts().smtp.or_else(|| match preset {
+        Preset::Office365 => Some(cloud.endpoints().smtp),
+        _ => None,
+    });
+    let host = match usual {
+        Some(usual) => Some(section.or("host", usual.to_owned())),
+        None => section
             .required::<String>("host", "preset = \"generic\" knows none: write the server's name"),
     };
     if let Some(host) = &host {
@@ -259,6 +218,7 @@ fn upstream(
     // Exchange Online hangs up on idle clients after a few minutes
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
+    let binarymime = section.or("binarymime", preset.has_binarymime());
     section.later(&UPSTREAM_LATER);
     section.finish(&[&UPSTREAM_LATER]);
     Some(Upstream {
@@ -272,6 +232,7 @@ fn upstream(
         command_timeout,
         data_timeout,
         idle_timeout,
+        binarymime,
     })
 }
 
@@ -286,55 +247,11 @@ fn check_host(section: &Section<'_>, host: &str) {
 }
 
 /// Certificates trusted besides the system's.
-fn ca_file(section: &Section<'_>, around: &Surroundings<'_>) -> Option<PathBuf> {
+pub(super) fn ca_file(section: &Section<'_>, around: &Surroundings<'_>) -> Option<PathBuf> {
     let path = around.base.join(section.optional::<PathBuf>("ca_file")?);
     if let Err(why) = (around.readable)(&path) {
         let what = format!("{} cannot be read ({why})", path.display());
         section.wrong("ca_file", what, "name a PEM file with certificates that we may read");
     }
     Some(path)
-}
-
-fn oauth(
-    account: &Section<'_>,
-    around: &Surroundings<'_>,
-    (preset, cloud): (Preset, Cloud),
-    grant: Option<GrantWord>,
-    tenant: Option<String>,
-) -> Option<OAuth> {
-    let section = account.section("oauth", "account.oauth");
-    let known = cloud.endpoints();
-    let usual = tenant.and_then(|tenant| {
-        url::Url::parse(&format!("https://{}/{tenant}/oauth2/v2.0/token", known.login)).ok()
-    });
-    let token_url = match (usual, preset) {
-        (Some(usual), _) => Some(section.or("token_url", usual)),
-        (None, Preset::Generic) => section.required(
-            "token_url",
-            "preset = \"generic\" knows none: write the provider's token endpoint, https://…",
-        ),
-        (None, Preset::Office365) => {
-            if !section.is_given("token_url") && !account.is_given("tenant") {
-                account.wrong("tenant", "is missing", TENANT_REMEDY);
-            }
-            section.optional("token_url")
-        }
-    };
-    let scope = match preset {
-        Preset::Office365 => {
-            let usual = match grant {
-                Some(GrantWord::RefreshToken) => known.delegated_scope,
-                _ => known.app_scope,
-            };
-            Some(section.or("scope", usual.to_owned()))
-        }
-        Preset::Generic => section.required::<String>(
-            "scope",
-            "preset = \"generic\" knows none: write what the provider asks for SMTP",
-        ),
-    };
-    let ca_file = ca_file(&section, around);
-    let timeout = section.within("timeout", Duration::from_secs(30), Duration::from_secs(1)..=YEAR);
-    section.finish(&[]);
-    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, timeout })
 }

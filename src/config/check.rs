@@ -7,11 +7,12 @@ use super::account::{self, YEAR};
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
+use super::secrets::Secrecy;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
 use super::user;
 use super::value::{Size, Wrong, words};
-use super::{Account, Config, Headers, Log, LogFormat, Queue, User};
+use super::{Account, Config, Headers, Log, LogFormat, Queue, SecretFile, User};
 use crate::secret::Secret;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,10 @@ use std::time::Duration;
 
 /// How a file of a secret is read.
 pub(super) type ReadSecret<'a> = &'a dyn Fn(&Path) -> Result<Secret, Wrong>;
+/// Where a file is that is read at each use, and what is wrong with it now.
+pub(super) type FindFile<'a> = &'a dyn Fn(&Path, Secrecy) -> (SecretFile, Option<Wrong>);
+/// A variable that the host sets.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Whether a file can be read; else why not.
 pub(super) type Readable<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
 
@@ -40,6 +45,10 @@ pub(super) struct Surroundings<'a> {
     pub state_dir: PathBuf,
     /// How a file of a secret is read.
     pub read_secret: ReadSecret<'a>,
+    /// Where a file is that is read at each use.
+    pub find_file: FindFile<'a>,
+    /// What the host says of itself.
+    pub variable: Variable<'a>,
     /// Whether a file can be read.
     pub readable: Readable<'a>,
     /// The text of a file that is no secret; else why it cannot be had.

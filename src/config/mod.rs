@@ -7,9 +7,13 @@ mod account;
 mod address;
 mod certificate;
 mod check;
+mod credential;
+mod endpoint;
 mod environment;
 mod file;
 mod glance;
+mod grant;
+mod identity;
 mod listener;
 mod local;
 mod network;
@@ -24,9 +28,11 @@ mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
+pub use credential::{Grant, IdentityHost};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use secrets::SecretFile;
 pub use show::{Settings, keys};
 
 use crate::mail::rewrite::When;
@@ -227,31 +233,11 @@ pub struct Account {
     pub rewrite_from: When,
 }
 
-/// How a token is had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// App-only: the application's own secret (RFC 6749 §4.4).
-    ClientCredentials {
-        /// The application (client) id.
-        client_id: String,
-        /// The secret's value, not its id.
-        client_secret: Secret,
-    },
-    /// A refresh token that somebody obtained (RFC 6749 §6).
-    RefreshToken {
-        /// The application (client) id.
-        client_id: String,
-        /// Only for confidential clients; public ones must not send any (AADSTS700025).
-        client_secret: Option<Secret>,
-        /// The first refresh token; later ones live in the state directory.
-        refresh_token: Secret,
-    },
-}
-
 /// `[account.oauth]`, filled from preset and tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth {
-    /// The token endpoint; https, or http to loopback.
+    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
+    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
     pub token_url: url::Url,
     /// What is asked for.
     pub scope: String,
@@ -284,6 +270,8 @@ pub struct Upstream {
     pub data_timeout: Duration,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// It is known to offer CHUNKING and BINARYMIME (RFC 3030), so that our clients may be offered it too.
+    pub binarymime: bool,
 }
 
 /// How the connection to the upstream becomes safe. There is no "none": a token goes over it.

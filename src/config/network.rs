@@ -138,6 +138,27 @@ impl std::fmt::Display for Network {
     }
 }
 
+/// The refusal of a token endpoint that anybody on the way could read.
+pub(super) fn plain_http() -> Wrong {
+    Wrong::new(
+        "plain http would show secrets to the network",
+        "write https://; http is for this machine only",
+    )
+}
+
+/// Whether a token endpoint is https, or plain http that does not leave this machine. Link-local
+/// addresses, which no router passes on, are those of a host's own identity: 169.254.169.254 on virtual
+/// machines, 169.254.129.0/24 and its neighbours on App Service for Linux.
+pub(super) fn is_safe(url: &url::Url, link_local: bool) -> bool {
+    let is_local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback() || link_local && ip.is_link_local(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || url.scheme() == "http" && is_local
+}
+
 /// The token endpoint: https, or plain http to this machine.
 impl Written for url::Url {
     fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
@@ -148,19 +169,10 @@ impl Written for url::Url {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(vec![Wrong::new("holds a user name or password", "write it without")]);
         }
-        let is_loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
         match url.scheme() {
-            "https" => Ok(url),
-            "http" if is_loopback => Ok(url),
-            "http" => Err(vec![Wrong::new(
-                "plain http would show secrets to the network",
-                "write https://; http is for this machine only",
-            )]),
+            // whether link-local is right is the grant's to say
+            _ if is_safe(&url, true) => Ok(url),
+            "http" => Err(vec![plain_http()]),
             scheme => Err(vec![Wrong::new(
                 format!("{scheme:?} is not a scheme for it"),
                 "write https://",

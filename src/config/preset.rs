@@ -3,6 +3,7 @@
 //! Facts as Microsoft documents them for its national clouds; where the documents are silent (DoD,
 //! China) as the makers of mail clients found them. Every one of them has a key that overrides it.
 
+use super::grant::GrantWord as Grant;
 use super::value::words;
 
 /// `preset`.
@@ -10,14 +11,114 @@ use super::value::words;
 pub(super) enum Preset {
     /// Exchange Online with Entra ID.
     Office365,
+    /// Outlook.com: personal accounts of Microsoft.
+    Outlook,
+    /// Exchange Online's high-volume service.
+    Hve,
+    /// Gmail and Google Workspace.
+    Gmail,
+    /// Yahoo Mail.
+    Yahoo,
     /// Nothing is known: host, token_url and scope are written out.
     Generic,
 }
 
-words!(Preset { "office365" => Office365, "generic" => Generic } later {
-    "outlook" => "leave it out for Exchange Online, or use \"generic\"",
-    "gmail" => "use \"generic\" and write host, token_url and scope",
-});
+words!(Preset {
+    "office365" => Office365, "outlook" => Outlook, "hve" => Hve, "gmail" => Gmail,
+    "yahoo" => Yahoo, "generic" => Generic,
+} later {});
+
+/// Where a preset's tokens come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Issuer {
+    /// Entra ID of the cloud; the tenant where nobody names one.
+    Entra(Option<&'static str>),
+    /// One endpoint for all: its address and the scope for SMTP.
+    Fixed(&'static str, &'static str),
+    /// To be written.
+    Unknown,
+}
+
+/// What is known of a provider; port 587 with STARTTLS is every one's.
+pub(super) struct Facts {
+    /// SMTP submission; none = the cloud's, or to be written.
+    pub smtp: Option<&'static str>,
+    /// Who gives tokens.
+    pub issuer: Issuer,
+    /// The grants that can work.
+    pub grants: &'static [Grant],
+}
+
+/// A token that comes from elsewhere serves every provider.
+const BROKERED: [Grant; 2] = [Grant::TokenCommand, Grant::TokenFile];
+
+const ENTRA: [Grant; 7] = [
+    Grant::ClientCredentials,
+    Grant::RefreshToken,
+    Grant::Password,
+    Grant::WorkloadIdentity,
+    Grant::ManagedIdentity,
+    BROKERED[0],
+    BROKERED[1],
+];
+
+impl Preset {
+    /// What is known of it.
+    pub fn facts(self) -> Facts {
+        match self {
+            Self::Office365 => Facts { smtp: None, issuer: Issuer::Entra(None), grants: &ENTRA },
+            Self::Outlook => Facts {
+                smtp: Some("smtp-mail.outlook.com"),
+                issuer: Issuer::Entra(Some("consumers")),
+                grants: &[Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+            },
+            Self::Hve => Facts {
+                smtp: Some("smtp.hve.mx.microsoft"),
+                issuer: Issuer::Entra(None),
+                grants: &ENTRA,
+            },
+            Self::Gmail => Facts {
+                smtp: Some("smtp.gmail.com"),
+                issuer: Issuer::Fixed(
+                    "https://oauth2.googleapis.com/token",
+                    "https://mail.google.com/",
+                ),
+                grants: &[Grant::ServiceAccount, Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+            },
+            Self::Yahoo => Facts {
+                smtp: Some("smtp.mail.yahoo.com"),
+                issuer: Issuer::Fixed("https://api.login.yahoo.com/oauth2/get_token", "mail-w"),
+                grants: &[Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+            },
+            Self::Generic => Facts {
+                smtp: None,
+                issuer: Issuer::Unknown,
+                grants: &[
+                    Grant::ClientCredentials,
+                    Grant::RefreshToken,
+                    Grant::Password,
+                    Grant::WorkloadIdentity,
+                    Grant::ServiceAccount,
+                    BROKERED[0],
+                    BROKERED[1],
+                ],
+            },
+        }
+    }
+
+    /// Whether its tokens are Entra ID's.
+    pub fn is_entra(self) -> bool {
+        matches!(self.facts().issuer, Issuer::Entra(_))
+    }
+}
+
+impl Preset {
+    /// Whether its servers are known to offer CHUNKING and BINARYMIME (RFC 3030). Exchange Online showed
+    /// both in EHLO, before TLS and inside it.
+    pub fn has_binarymime(self) -> bool {
+        self == Self::Office365
+    }
+}
 
 /// `cloud`.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,19 +13,79 @@ use zeroize::Zeroizing;
 /// More octets than any token or password has.
 const LONGEST: u64 = 64 << 10;
 
-/// Reads `path`, relative to `base`; where it is relative, a systemd credential of that file name comes
-/// first. `own` is the user we run as.
+/// Whether others may read a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// A secret: the mode counts.
+    Private,
+    /// Public, or guarded by whoever lays it out.
+    Public,
+}
+
+/// A file that is read at each use, because somebody renews it. The rules for its mode hold each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile {
+    path: PathBuf,
+    own: Option<u32>,
+}
+
+impl SecretFile {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands in it, 64 KB at most. Blocks for the disk.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, in one line that holds nothing of the content.
+    pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, String> {
+        self.octets().map_err(|Wrong { what, remedy, .. }| format!("{what}; {remedy}"))
+    }
+
+    /// A file whose mode does not count.
+    pub fn unguarded(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), own: None }
+    }
+
+    fn octets(&self) -> Result<Zeroizing<Vec<u8>>, Wrong> {
+        octets(&self.path, self.own)
+    }
+}
+
+/// Where a file is: relative to `base`; where it is relative, a systemd credential of that file name
+/// comes first. `own` is the user we run as.
+fn locate(path: &Path, base: &Path, credentials: Option<&Path>, own: u32) -> SecretFile {
+    match credential(path, credentials) {
+        // systemd guards the directory; under User= the file's group bits show an ACL's mask
+        Some(path) => SecretFile { path, own: None },
+        None => SecretFile { path: base.join(path), own: Some(own) },
+    }
+}
+
+/// Finds a file that is read at each use, and what is wrong with it now.
+pub(super) fn find(
+    path: &Path,
+    secrecy: Secrecy,
+    base: &Path,
+    credentials: Option<&Path>,
+    own: u32,
+) -> (SecretFile, Option<Wrong>) {
+    let mut file = locate(path, base, credentials, own);
+    file.own = file.own.filter(|_| secrecy == Secrecy::Private);
+    let wrong = file.octets().err();
+    (file, wrong)
+}
+
+/// Reads a secret that stands alone in its file.
 pub(super) fn read(
     path: &Path,
     base: &Path,
     credentials: Option<&Path>,
     own: u32,
 ) -> Result<Secret, Wrong> {
-    match credential(path, credentials) {
-        // systemd guards the directory; under User= the file's group bits show an ACL's mask
-        Some(path) => content(&path, None),
-        None => content(&base.join(path), Some(own)),
-    }
+    let file = locate(path, base, credentials, own);
+    text(&file.path, &file.octets()?)
 }
 
 /// The credential of systemd that stands in for a relative path, where there is one.
@@ -42,7 +102,7 @@ pub(super) fn forbidden(owner: u32, own: u32) -> u32 {
     if owner == own && own != 0 { 0o077 } else { 0o037 }
 }
 
-fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
+fn octets(path: &Path, own: Option<u32>) -> Result<Zeroizing<Vec<u8>>, Wrong> {
     let shown = path.display();
     let unread = |error: std::io::Error| unread(path, &error);
     let file = std::fs::File::open(path).map_err(unread)?;
@@ -62,7 +122,12 @@ fn content(path: &Path, own: Option<u32>) -> Result<Secret, Wrong> {
     if octets.len() as u64 > LONGEST {
         return Err(Wrong::new(format!("{shown} is larger than 64 KB"), "name the right file"));
     }
-    let text = std::str::from_utf8(&octets).ok().filter(|text| !text.contains('\0'));
+    Ok(octets)
+}
+
+fn text(path: &Path, octets: &[u8]) -> Result<Secret, Wrong> {
+    let shown = path.display();
+    let text = std::str::from_utf8(octets).ok().filter(|text| !text.contains('\0'));
     let Some(text) = text else {
         let remedy = "save it as UTF-8 (Windows editors may write UTF-16)";
         return Err(Wrong::new(format!("{shown} is not UTF-8 text"), remedy));

@@ -3,12 +3,12 @@
 //! It promises that what it shows can be read back as a configuration, and that a secret is only the
 //! word `(secret)`.
 
-use super::Config;
 use super::certificate::IdentityError;
 use super::check::{Surroundings, check};
 use super::section::{Found, Part, Seen, Stranger, Walk};
 use super::tree::{Node, Origin, Table, Value};
 use super::value::Wrong;
+use super::{Config, SecretFile};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -73,6 +73,8 @@ pub fn keys() -> Vec<String> {
         hostname: String::from("localhost"),
         state_dir: PathBuf::from("/var/lib/submitd"),
         read_secret: &|_| Err(Wrong::new("", "")),
+        find_file: &|path, _| (SecretFile::unguarded(path), None),
+        variable: &|_| None,
         readable: &|_| Ok(()),
         read_text: &|_| Ok(String::new()),
         identity: &|_, _| {

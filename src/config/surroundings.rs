@@ -68,7 +68,19 @@ pub(super) struct Machine {
     credentials: Option<PathBuf>,
     state_dir: PathBuf,
     user: u32,
+    offered: Vec<(String, String)>,
 }
+
+/// What hosts set for a program that runs on them: its identity.
+const OFFERED: [&str; 7] = [
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_TENANT_ID",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+];
 
 impl Machine {
     /// For a configuration file of that name.
@@ -80,6 +92,12 @@ impl Machine {
             credentials: variable(variables, "CREDENTIALS_DIRECTORY").map(PathBuf::from),
             state_dir: usual_state(variables, user),
             user,
+            offered: OFFERED
+                .iter()
+                .filter_map(|name| {
+                    Some(((*name).to_owned(), variable(variables, name)?.to_owned()))
+                })
+                .collect(),
         }
     }
 
@@ -92,6 +110,11 @@ impl Machine {
             read_secret: &|path| {
                 secrets::read(path, &self.base, self.credentials.as_deref(), self.user)
             },
+            find_file: &|path, secrecy| {
+                let credentials = self.credentials.as_deref();
+                secrets::find(path, secrecy, &self.base, credentials, self.user)
+            },
+            variable: &|name| variable(&self.offered, name).map(str::to_owned),
             readable: &|path| match std::fs::File::open(path) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.kind().to_string()),

@@ -152,6 +152,7 @@ fn account(name: &str, mailbox: &str) -> Account {
             command_timeout: Duration::from_secs(30),
             data_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
+            binarymime: true,
         },
         oauth: OAuth {
             token_url: "https://login.microsoftonline.com/x/oauth2/v2.0/token"

@@ -150,7 +150,11 @@ fn judge_missing(what: &str, stage: Stage) -> Verdict {
 /// Words for people about a fault whose own text says too little.
 pub fn explain(failure: &Failure) -> Option<&'static str> {
     match &failure.fault {
-        Fault::NotOffered("8BITMIME" | "BINARYMIME") => {
+        Fault::NotOffered("BINARYMIME") => Some(
+            "the mail was declared binary and the server does not take that; set binarymime = false in [account.upstream] \
+             and programs send it as text",
+        ),
+        Fault::NotOffered("8BITMIME") => {
             Some("the mail was declared to hold 8-bit text and the server takes only 7 bits")
         }
         Fault::NotOffered("SMTPUTF8") => Some(

@@ -1,9 +1,12 @@
 //! Every known error code and text as data: cause, class, remedy. Pure.
 //!
-//! Used by whoever has to judge or explain. Rows stand in `entra` and `exchange`.
+//! Used by whoever has to judge or explain. Rows stand in `entra`, `exchange`, `google`
+//! and `managed`.
 
 pub mod entra;
 pub mod exchange;
+pub mod google;
+pub mod managed;
 
 /// Who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

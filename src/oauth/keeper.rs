@@ -22,8 +22,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Exchange's endpoint for high-volume mail; it refuses tokens with less than ten minutes to live.
-const HIGH_VOLUME: &str = "smtp-hve.office365.com";
+/// Exchange's endpoints for high-volume mail; they refuse tokens with less than ten minutes to live.
+const HIGH_VOLUME: [&str; 2] = ["smtp.hve.mx.microsoft", "smtp-hve.office365.com"];
 
 /// Tokens for all accounts. Dropping it ends the renewals.
 #[derive(Debug)]
@@ -129,6 +129,7 @@ impl Keeper {
         for kept in self.accounts.load().values() {
             kept.keeping.tend();
             let mut credential = kept.keeping.credential();
+            kept.keeping.look(&mut credential);
             if matches!(credential.demand(now()), Demand::Ask) {
                 kept.keeping.ask(&mut credential);
             }
@@ -183,7 +184,11 @@ impl Keeper {
             }
             _ => None,
         };
-        let pace = Pace { strict: is_high_volume(account) || self.pace.strict, ..self.pace };
+        let pace = Pace {
+            strict: is_high_volume(account) || self.pace.strict,
+            once: matches!(account.grant, Grant::Password { .. }),
+            ..self.pace
+        };
         Keeping::new(account, &self.provider, refresh, pace)
     }
 }
@@ -201,6 +206,7 @@ impl TokenSource for Keeper {
             {
                 // Looked at and begun under one lock, or two callers would both begin.
                 let mut credential = keeping.credential();
+                keeping.look(&mut credential);
                 match credential.demand(now()) {
                     Demand::Ready(token) => return Ok(token),
                     Demand::Failed(fault, wait) => return Err(told(&fault, &account, Some(wait))),
@@ -233,7 +239,8 @@ fn unknown(account: &str) -> TokenError {
 }
 
 fn same_credential(one: &Account, other: &Account) -> bool {
-    let shared = matches!(one.grant, Grant::ClientCredentials { .. }) || one.name == other.name;
+    // A refresh token belongs to the account in whose name it is stored.
+    let shared = !matches!(one.grant, Grant::RefreshToken { .. }) || one.name == other.name;
     shared
         && one.grant == other.grant
         && one.oauth == other.oauth
@@ -241,7 +248,7 @@ fn same_credential(one: &Account, other: &Account) -> bool {
 }
 
 fn is_high_volume(account: &Account) -> bool {
-    account.upstream.host.eq_ignore_ascii_case(HIGH_VOLUME)
+    HIGH_VOLUME.iter().any(|host| account.upstream.host.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

@@ -5,12 +5,17 @@
 //! for beyond the timeout. No error of it shows what a body contained. It must not retry: pauses are
 //! the keeper's.
 
-use super::request::{asking, client_secret, scopes};
+use super::request::{BY_ASSERTION, asking, bearer_form, scopes, secrets};
 use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
+use super::{assertion, broker, managed};
 use crate::config::{Grant, OAuth};
 use crate::secret::Secret;
 use crate::tls;
-use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
+use oauth2::{
+    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, ResourceOwnerPassword,
+    ResourceOwnerUsername,
+};
+use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
@@ -21,8 +26,11 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Way {
     ca_file: Option<PathBuf>,
-    loopback: bool,
+    /// Past every proxy.
+    direct: bool,
     plain: bool,
+    /// Connecting takes no time there, or never ends.
+    brief: bool,
 }
 
 /// Asks token endpoints. Connections are kept and shared by all accounts that trust the same.
@@ -32,28 +40,72 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// One request: a token for this grant. `refresh` is the current refresh token, where the grant
-    /// works with one; the configured one is not looked at.
+    /// A token by this grant. `refresh` is the current refresh token, where the grant works with one;
+    /// the configured one is not looked at.
     pub async fn exchange(
         &self,
         oauth: &OAuth,
         grant: &Grant,
         refresh: Option<&Secret>,
     ) -> Result<Granted, Fault> {
-        let http = self.client(oauth).await?;
-        let secrets: Arc<[Secret]> =
-            [client_secret(grant), refresh].into_iter().flatten().cloned().collect();
-        let timeout = oauth.timeout;
-        let send = move |request| send(http.clone(), timeout, request, Arc::clone(&secrets));
-        let client = asking(oauth, grant);
-        let answer = match refresh {
-            None => {
-                let question = client.exchange_client_credentials().add_scopes(scopes(oauth));
-                question.request_async(&send).await
+        match grant {
+            Grant::TokenFile { file } => {
+                let file = file.clone();
+                blocking(move || broker::read(&file, SystemTime::now())).await
             }
-            Some(refresh) => {
+            Grant::TokenCommand { program, arguments } => {
+                broker::run(program, arguments, oauth.timeout).await
+            }
+            Grant::ManagedIdentity { client_id, host } => {
+                let http = self.client(oauth, true).await?;
+                managed::ask(&http, oauth, client_id.as_deref(), host).await
+            }
+            Grant::ServiceAccount { key_file, subject } => {
+                let (file, subject, asked) = (key_file.clone(), subject.clone(), oauth.clone());
+                let audience = oauth.token_url.to_string();
+                let proof = blocking(move || {
+                    let now = SystemTime::now();
+                    assertion::service_account(&file, &subject, &asked.scope, &audience, now)
+                });
+                self.bearer(oauth, &proof.await?).await
+            }
+            _ => self.form(oauth, grant, refresh).await,
+        }
+    }
+
+    /// The grants of RFC 6749, by the `oauth2` crate.
+    async fn form(
+        &self,
+        oauth: &OAuth,
+        grant: &Grant,
+        refresh: Option<&Secret>,
+    ) -> Result<Granted, Fault> {
+        let proof = proof(oauth, grant).await?;
+        let http = self.client(oauth, false).await?;
+        let known = secrets(grant).chain(refresh).chain(&proof);
+        let known: Arc<[Secret]> = known.cloned().collect();
+        let timeout = oauth.timeout;
+        let send = move |request| send(http.clone(), timeout, request, Arc::clone(&known));
+        let client = asking(oauth, grant);
+        let answer = match (grant, refresh, &proof) {
+            (_, Some(refresh), _) => {
                 let refresh = RefreshToken::new(refresh.expose().to_owned());
                 let question = client.exchange_refresh_token(&refresh).add_scopes(scopes(oauth));
+                question.request_async(&send).await
+            }
+            (Grant::Password { username, password, .. }, ..) => {
+                let user = ResourceOwnerUsername::new(username.clone());
+                let password = ResourceOwnerPassword::new(password.expose().to_owned());
+                let question = client.exchange_password(&user, &password).add_scopes(scopes(oauth));
+                question.request_async(&send).await
+            }
+            (_, None, proof) => {
+                let mut question = client.exchange_client_credentials().add_scopes(scopes(oauth));
+                if let Some(proof) = proof {
+                    let (name, value) = BY_ASSERTION;
+                    question = question.add_extra_param(name, value);
+                    question = question.add_extra_param("client_assertion", proof.expose());
+                }
                 question.request_async(&send).await
             }
         };
@@ -62,25 +114,31 @@ impl Provider {
             // These carry the body, hence tokens: nothing of them is passed on.
             RequestTokenError::Parse(..)
             | RequestTokenError::ServerResponse(_)
-            | RequestTokenError::Other(_) => Fault::Unclear {
-                status: 200,
-                what: "a body that is not a token answer".to_owned(),
-                retry_after: None,
-            },
+            | RequestTokenError::Other(_) => no_token(),
         })
     }
 
-    async fn client(&self, oauth: &OAuth) -> Result<reqwest::Client, Fault> {
-        let way = way(oauth)?;
+    /// RFC 7523 §2.1: the signed request is itself the grant.
+    async fn bearer(&self, oauth: &OAuth, proof: &Secret) -> Result<Granted, Fault> {
+        let http = self.client(oauth, false).await?;
+        let request = oauth2::http::Request::post(oauth.token_url.as_str())
+            .header("accept", "application/json")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(bearer_form(proof).into_bytes())
+            .map_err(|_| Fault::GivenUp)?;
+        let answer = send(http, oauth.timeout, request, Arc::from([proof.clone()])).await?;
+        serde_json::from_slice(answer.body()).map_err(|_| no_token())
+    }
+
+    async fn client(&self, oauth: &OAuth, of_host: bool) -> Result<reqwest::Client, Fault> {
+        let way = way(oauth, of_host)?;
         let held = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&way).cloned();
         if let Some(client) = held {
             return Ok(client);
         }
         // Reading the system's certificates takes some 20 ms.
         let wanted = way.clone();
-        let client = tokio::task::spawn_blocking(move || build(&wanted))
-            .await
-            .map_err(|_| Fault::GivenUp)??;
+        let client = blocking(move || build(&wanted)).await?;
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(way, client.clone());
         Ok(client)
     }
@@ -91,18 +149,54 @@ impl Provider {
     }
 }
 
-fn way(oauth: &OAuth) -> Result<Way, Fault> {
-    let loopback = match oauth.token_url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+/// What stands for the application's secret: signed here, or by another provider.
+async fn proof(oauth: &OAuth, grant: &Grant) -> Result<Option<Secret>, Fault> {
+    match grant {
+        Grant::Certificate { client_id, certificate, key } => {
+            let (certificate, key) = (certificate.clone(), key.clone());
+            let (id, audience) = (client_id.clone(), oauth.token_url.to_string());
+            let sign = move || {
+                assertion::application(&certificate, &key, &id, &audience, SystemTime::now())
+            };
+            blocking(sign).await.map(Some)
+        }
+        Grant::WorkloadIdentity { token_file, .. } => {
+            let file = token_file.clone();
+            blocking(move || assertion::federated(&file)).await.map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::GivenUp)?
+}
+
+fn no_token() -> Fault {
+    Fault::Unclear {
+        status: 200,
+        what: "a body that is not a token answer".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// `of_host`: the endpoint belongs to the machine we run on, at a loopback or link-local address.
+fn way(oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
+    let local = match oauth.token_url.host() {
+        Some(url::Host::Ipv4(address)) => {
+            address.is_loopback() || of_host && address.is_link_local()
+        }
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
     };
     let plain = oauth.token_url.scheme() != "https";
-    if plain && !loopback {
+    if plain && !local {
         return Err(Fault::Trust("the token endpoint is not https".to_owned()));
     }
-    Ok(Way { ca_file: oauth.ca_file.clone(), loopback, plain })
+    Ok(Way { ca_file: oauth.ca_file.clone(), direct: local || of_host, plain, brief: of_host })
 }
 
 fn build(way: &Way) -> Result<reqwest::Client, Fault> {
@@ -113,12 +207,13 @@ fn build(way: &Way) -> Result<reqwest::Client, Fault> {
         .tls_backend_preconfigured(trust.as_ref().clone())
         .redirect(reqwest::redirect::Policy::none())
         .https_only(!way.plain)
-        .connect_timeout(Duration::from_secs(10))
+        // Where there is no metadata service, nobody refuses the connection either.
+        .connect_timeout(Duration::from_secs(if way.brief { 3 } else { 10 }))
         // Tokens are asked for about once an hour.
         .pool_idle_timeout(Duration::from_secs(20))
         .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
     // A system proxy cannot know what our own loopback is.
-    let builder = if way.loopback { builder.no_proxy() } else { builder };
+    let builder = if way.direct { builder.no_proxy() } else { builder };
     builder.build().map_err(|error| Fault::Trust(chain(&error)))
 }
 
@@ -130,29 +225,56 @@ async fn send(
     request: HttpRequest,
     secrets: Arc<[Secret]>,
 ) -> Result<HttpResponse, Fault> {
-    let mut request = reqwest::Request::try_from(request).map_err(|e| unreachable(e, timeout))?;
+    let request = reqwest::Request::try_from(request).map_err(|e| unreachable(e, timeout))?;
+    let reply = fetch(&http, request, timeout).await?;
+    let seen = Answer {
+        status: reply.status,
+        retry_after: reply.retry_after.as_deref(),
+        body: &reply.body,
+    };
+    let secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+    match response::refusal(seen, SystemTime::now(), &secrets) {
+        Some(fault) => Err(fault),
+        None => Ok(HttpResponse::new(reply.body)),
+    }
+}
+
+/// An answer, whatever it says.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    /// `WWW-Authenticate`.
+    pub(super) challenge: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// One request; its body is bounded and so is its time.
+pub(super) async fn fetch(
+    http: &reqwest::Client,
+    mut request: reqwest::Request,
+    timeout: Duration,
+) -> Result<Reply, Fault> {
     *request.timeout_mut() = Some(timeout);
     let mut answer = http.execute(request).await.map_err(|e| unreachable(e, timeout))?;
-    let status = answer.status();
-    let retry_after = answer.headers().get(reqwest::header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut body = Vec::new();
+    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let [retry_after, challenge] = [RETRY_AFTER, WWW_AUTHENTICATE].map(header);
+    let mut reply = Reply {
+        status: answer.status().as_u16(),
+        retry_after: retry_after.map(str::to_owned),
+        challenge: challenge.map(str::to_owned),
+        body: Vec::new(),
+    };
     while let Some(chunk) = answer.chunk().await.map_err(|e| unreachable(e, timeout))? {
-        if body.len() + chunk.len() > MOST_OCTETS {
+        if reply.body.len() + chunk.len() > MOST_OCTETS {
             return Err(Fault::Unclear {
-                status: status.as_u16(),
+                status: reply.status,
                 what: "more than 1 MB".to_owned(),
                 retry_after: None,
             });
         }
-        body.extend_from_slice(&chunk);
+        reply.body.extend_from_slice(&chunk);
     }
-    let seen = Answer { status: status.as_u16(), retry_after: retry_after.as_deref(), body: &body };
-    let secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
-    match response::refusal(seen, SystemTime::now(), &secrets) {
-        Some(fault) => Err(fault),
-        None => Ok(HttpResponse::new(body)),
-    }
+    Ok(reply)
 }
 
 fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
@@ -272,7 +394,7 @@ mod tests {
             ("https://login.microsoftonline.com/token", true),
         ] {
             let account = app_only("erp", &url.parse().unwrap());
-            assert_eq!(way(&account.oauth).is_ok(), allowed, "{url}");
+            assert_eq!(way(&account.oauth, false).is_ok(), allowed, "{url}");
         }
     }
 }

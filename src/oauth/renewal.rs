@@ -4,13 +4,13 @@
 //! however it ends, and that a refresh token that came back is on the disk before the access token
 //! beside it is handed out. It must not decide when: that is `token`.
 
-use super::TokenError;
 use super::provider::Provider;
 use super::request::names;
 use super::response::{Fault, Granted};
 use super::token::{Credential, Fresh, Leave, Moment, Pace};
 use super::vault::Vault;
-use crate::config::Account;
+use super::{TokenError, broker};
+use crate::config::{Account, Grant};
 use crate::diagnosis::fill;
 use crate::secret::Secret;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -33,7 +33,12 @@ pub(super) struct Keeping {
     /// Rung whenever the credential changed.
     pub(super) changed: watch::Sender<()>,
     tended: AtomicBool,
+    /// What the token file was when it was last read.
+    seen: Mutex<Option<Stamp>>,
 }
+
+/// What identifies the content of a file.
+type Stamp = (u64, u64, SystemTime);
 
 impl Keeping {
     /// Nothing asked yet.
@@ -50,6 +55,7 @@ impl Keeping {
             refresh,
             changed: watch::Sender::new(()),
             tended: AtomicBool::new(false),
+            seen: Mutex::default(),
         }
     }
 
@@ -66,6 +72,17 @@ impl Keeping {
             let answer = request.keeping.fetch(&mut request.asked).await;
             request.settle(answer);
         });
+    }
+
+    /// A token file that was replaced is read again at once. One that vanished is not missed before its
+    /// token ends.
+    pub(super) fn look(&self, credential: &mut Credential) {
+        let Grant::TokenFile { file } = &self.account.grant else { return };
+        let Some(stamp) = broker::stamp(file).filter(|_| !credential.is_asking()) else { return };
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(stamp);
+        if seen.is_some_and(|seen| seen != stamp) {
+            credential.forget();
+        }
     }
 
     /// Starts the renewals, once.

@@ -5,7 +5,7 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Account, Grant, OAuth};
+use crate::config::{Account, Grant, IdentityHost, OAuth};
 use crate::secret::Secret;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
@@ -45,12 +45,19 @@ pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
     oauth.scope.split_ascii_whitespace().map(|word| Scope::new(word.to_owned()))
 }
 
-/// The application (client) id of a grant.
+/// The application (client) id of a grant; where it has none, words for it.
 fn client_id(grant: &Grant) -> &str {
     match grant {
-        Grant::ClientCredentials { client_id, .. } | Grant::RefreshToken { client_id, .. } => {
-            client_id
+        Grant::ClientCredentials { client_id, .. }
+        | Grant::Certificate { client_id, .. }
+        | Grant::WorkloadIdentity { client_id, .. }
+        | Grant::Password { client_id, .. }
+        | Grant::RefreshToken { client_id, .. } => client_id,
+        Grant::ManagedIdentity { client_id, .. } => {
+            client_id.as_deref().unwrap_or("the system-assigned identity")
         }
+        Grant::ServiceAccount { .. } => "the service account",
+        Grant::TokenCommand { .. } | Grant::TokenFile { .. } => "the application",
     }
 }
 
@@ -68,8 +75,38 @@ pub fn names(account: &Account) -> [(&'static str, &str); 4] {
 pub fn client_secret(grant: &Grant) -> Option<&Secret> {
     match grant {
         Grant::ClientCredentials { client_secret, .. } => Some(client_secret),
-        Grant::RefreshToken { client_secret, .. } => client_secret.as_ref(),
+        Grant::RefreshToken { client_secret, .. } | Grant::Password { client_secret, .. } => {
+            client_secret.as_ref()
+        }
+        _ => None,
     }
+}
+
+/// What must not be shown, even if the provider repeats it.
+pub fn secrets(grant: &Grant) -> impl Iterator<Item = &Secret> {
+    let own = match grant {
+        Grant::Password { password, .. } => Some(password),
+        Grant::ManagedIdentity { host: IdentityHost::AppService { header }, .. } => Some(header),
+        _ => None,
+    };
+    client_secret(grant).into_iter().chain(own)
+}
+
+/// What says that a signed proof stands for the application (RFC 7523 §2.2).
+pub const BY_ASSERTION: (&str, &str) =
+    ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+
+/// The form of a signed request for a token (RFC 7523 §2.1), Google's way.
+pub fn bearer_form(assertion: &Secret) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+        .append_pair("assertion", assertion.expose())
+        .finish()
+}
+
+/// The resource of a scope: managed identities know no other word for it.
+pub fn resource(oauth: &OAuth) -> &str {
+    oauth.scope.strip_suffix("/.default").unwrap_or(&oauth.scope)
 }
 
 /// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.

@@ -7,6 +7,7 @@
 
 use crate::diagnosis::Class;
 use crate::diagnosis::entra::{self, Diagnosis};
+use crate::diagnosis::google;
 use crate::secret::Secret;
 use oauth2::basic::BasicTokenType;
 use oauth2::{RefreshToken, Scope};
@@ -23,6 +24,9 @@ pub const USUAL_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// No `Retry-After` is obeyed for longer: a header must not silence an account for ever.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// Only a locked user has to wait that long.
+const LOCKOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A line of an error description is cut here, in characters.
 const LONGEST_TEXT: usize = 240;
@@ -68,6 +72,16 @@ pub enum Fault {
     /// The certificates of `ca_file` or of the system cannot be used: the operator's to mend.
     #[error("certificates cannot be used: {0}")]
     Trust(String),
+    /// Something on this machine that a grant needs: a key, a file, a program.
+    #[error("{what}")]
+    Local {
+        /// Who can mend it.
+        class: Class,
+        /// What is wrong, in one line without secrets.
+        what: String,
+        /// The next step; placeholders as in [`crate::diagnosis::fill`].
+        remedy: &'static str,
+    },
 }
 
 impl Fault {
@@ -75,6 +89,7 @@ impl Fault {
     pub fn class(&self) -> Class {
         match self {
             Fault::Refused { diagnosis, .. } => diagnosis.class,
+            Fault::Local { class, .. } => *class,
             Fault::Trust(_) => Class::Administrator,
             Fault::Unreachable(_)
             | Fault::Unclear { .. }
@@ -88,6 +103,7 @@ impl Fault {
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
             Fault::Refused { diagnosis, .. } => Some(diagnosis.remedy),
+            Fault::Local { remedy, .. } => Some(remedy),
             Fault::Unreachable(_) => Some(
                 "check that this host reaches the token endpoint of account \"{account}\" over \
                  HTTPS: name resolution, firewall, proxy, certificates (`ca_file`)",
@@ -104,6 +120,27 @@ impl Fault {
                 Some("check `ca_file` in [account.oauth] of account \"{account}\": a PEM file")
             }
             Fault::GivenUp => None,
+        }
+    }
+
+    /// The operator's to mend, on this machine.
+    pub fn local(what: impl Into<String>, remedy: &'static str) -> Self {
+        Self::Local { class: Class::Administrator, what: what.into(), remedy }
+    }
+
+    /// On this machine, and another program may mend it by itself.
+    pub fn passing(what: impl Into<String>, remedy: &'static str) -> Self {
+        Self::Local { class: Class::Transient, what: what.into(), remedy }
+    }
+
+    /// Whether the same password may be tried again without a person. A lockout, which the diagnosis
+    /// knows by its long pause, grows with every try.
+    pub fn allows_another_try(&self) -> bool {
+        match self {
+            Fault::Refused { diagnosis, .. } => {
+                diagnosis.class == Class::Transient && diagnosis.pause < LOCKOUT
+            }
+            _ => true,
         }
     }
 
@@ -148,6 +185,16 @@ impl Granted {
     /// How long it lives.
     pub fn lifetime(&self) -> Duration {
         self.expires_in.unwrap_or(USUAL_LIFETIME)
+    }
+
+    /// A token that came without an answer: printed, or found in a file.
+    pub fn found(token: &str, lifetime: Option<Duration>) -> Self {
+        Self {
+            access_token: oauth2::AccessToken::new(token.to_owned()),
+            token_type: BasicTokenType::Bearer,
+            expires_in: lifetime,
+            refresh_token: None,
+        }
     }
 
     /// The refresh token that came back, if any: an empty one is none.
@@ -235,7 +282,10 @@ pub fn refusal(answer: Answer<'_>, now: SystemTime, secrets: &[&str]) -> Option<
     }
     let description = member("error_description").and_then(Value::as_str).unwrap_or_default();
     let codes = codes(member("error_codes"), description);
-    let diagnosis = entra::classify(error, &codes, answer.status);
+    let diagnosis = match google::row_of(error, description).filter(|_| codes.is_empty()) {
+        Some(row) => Diagnosis::from(row),
+        None => entra::classify(error, &codes, answer.status),
+    };
     let mut text = plain(error, secrets);
     for code in &codes {
         let _ = write!(text, " AADSTS{code}");

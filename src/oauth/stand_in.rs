@@ -160,6 +160,7 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             command_timeout: Duration::from_secs(10),
             data_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
+            binarymime: true,
         },
         oauth: OAuth {
             token_url: url.clone(),

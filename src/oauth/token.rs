@@ -49,11 +49,19 @@ pub struct Pace {
     pub strict: bool,
     /// Renewals nobody waits for are never closer together than this.
     pub least: Duration,
+    /// A refusal is final until a person changes something: with a password every try counts towards
+    /// a lockout.
+    pub once: bool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { lead: Duration::from_secs(600), strict: false, least: Duration::from_secs(30) }
+        Self {
+            lead: Duration::from_secs(600),
+            strict: false,
+            least: Duration::from_secs(30),
+            once: false,
+        }
     }
 }
 
@@ -113,6 +121,8 @@ pub struct Trouble {
     pub failures: u32,
     /// No request before.
     pub not_before: Instant,
+    /// No request at all, until somebody wakes the credential.
+    pub is_final: bool,
 }
 
 /// Leave to make one request. Only the answer that brings it back counts.
@@ -177,6 +187,10 @@ impl Credential {
             return Demand::Wait;
         }
         match &self.trouble {
+            Some(trouble) if trouble.is_final => {
+                let left = trouble.not_before.saturating_duration_since(now.monotonic);
+                Demand::Failed(trouble.fault.clone(), left.max(LOOK_AGAIN))
+            }
             Some(trouble) if trouble.not_before > now.monotonic => {
                 Demand::Failed(trouble.fault.clone(), trouble.not_before - now.monotonic)
             }
@@ -187,7 +201,7 @@ impl Credential {
     /// How long until a request should be made that nobody waits for; zero = now, `None` = not
     /// until something changes.
     pub fn renewal(&self, now: Moment) -> Option<Duration> {
-        if self.under_way {
+        if self.under_way || self.trouble.as_ref().is_some_and(|trouble| trouble.is_final) {
             return None;
         }
         let pause = self.trouble.as_ref().map(|trouble| {
@@ -204,7 +218,8 @@ impl Credential {
 
     /// Leave to make a request, unless one is under way or the pause lasts.
     pub fn begin(&mut self, now: Moment) -> Option<Leave> {
-        let paused = self.trouble.as_ref().is_some_and(|t| t.not_before > now.monotonic);
+        let paused =
+            self.trouble.as_ref().is_some_and(|t| t.is_final || t.not_before > now.monotonic);
         if self.under_way || paused {
             return None;
         }
@@ -230,7 +245,8 @@ impl Credential {
             Err(fault) => {
                 let failures = self.trouble.as_ref().map_or(0, |t| t.failures).saturating_add(1);
                 let not_before = now.monotonic + pause(&fault, failures, chance);
-                self.trouble = Some(Trouble { fault, failures, not_before });
+                let is_final = self.pace.once && !fault.allows_another_try();
+                self.trouble = Some(Trouble { fault, failures, not_before, is_final });
             }
         }
         true
@@ -250,9 +266,22 @@ impl Credential {
     /// Somebody changed the configuration or signed in: a pause that waits for a person is over. A
     /// pause the provider asked for stays.
     pub fn wake(&mut self) {
-        if self.trouble.as_ref().is_some_and(|t| t.fault.class() != Class::Transient) {
+        if self.trouble.as_ref().is_some_and(|t| t.is_final || t.fault.class() != Class::Transient)
+        {
             self.trouble = None;
         }
+    }
+
+    /// What is held comes from a place that now holds something else: it is asked for at the next
+    /// demand.
+    pub fn forget(&mut self) {
+        self.state = State::Absent;
+        self.trouble = None;
+    }
+
+    /// Whether a request is under way.
+    pub fn is_asking(&self) -> bool {
+        self.under_way
     }
 
     /// Whatever request is under way, its answer no longer counts.
@@ -340,6 +369,9 @@ fn pause(fault: &Fault, failures: u32, chance: u8) -> Duration {
     let asked = fault.retry_after().unwrap_or_default().max(fault.pause());
     if asked.is_zero() { own } else { own.max(asked + part(Duration::from_secs(1))) }
 }
+
+/// Whoever hears of a final refusal may ask again after this; nobody else is asked.
+const LOOK_AGAIN: Duration = Duration::from_secs(900);
 
 /// The longest pause after what passes by itself.
 const MOST: Duration = Duration::from_secs(300);
@@ -611,5 +643,37 @@ mod tests {
         let leave = credential.begin(at).unwrap();
         credential.settle(leave, Err(fault("invalid_grant", &[], None)), at, 0);
         assert_eq!(credential.renewal(at), Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn a_refused_password_is_final_until_a_person_and_trouble_on_the_way_is_not() {
+        let now = Moment { monotonic: Instant::now(), wall: SystemTime::now() };
+        let refused = |code, error, status| Fault::Refused {
+            diagnosis: crate::diagnosis::entra::classify(error, &[code], status),
+            text: String::new(),
+            retry_after: None,
+        };
+        let away = Fault::Unreachable("x".to_owned());
+        for (fault, is_final) in [
+            (refused(50126, "invalid_grant", 400), true),
+            (refused(50076, "invalid_grant", 400), true),
+            (refused(50053, "invalid_grant", 400), true),
+            (refused(7_000_218, "invalid_client", 401), true),
+            (refused(90033, "temporarily_unavailable", 503), false),
+            (refused(90055, "x", 429), false),
+            (away, false),
+        ] {
+            let mut credential = Credential::new(Pace { once: true, ..Pace::default() });
+            let leave = credential.begin(now).unwrap();
+            credential.settle(leave, Err(fault.clone()), now, 0);
+            let later = now.plus(LONGEST);
+            assert_eq!(credential.begin(later).is_none(), is_final, "{fault:?}");
+            if is_final {
+                assert_eq!(credential.renewal(later), None);
+                assert!(matches!(credential.demand(later), Demand::Failed(..)));
+                credential.wake();
+                assert!(credential.begin(later).is_some());
+            }
+        }
     }
 }

@@ -48,10 +48,15 @@ const ROWS: &[Row] = &[
     (90055, 429, "invalid_request", "", "The tenant request was throttled due to too many incoming requests."),
     (500011, 400, "invalid_resource", "", "The resource principal named {} was not found in the tenant named {}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."),
     (700016, 400, "unauthorized_client", "", "Application with identifier '{}' was not found in the directory '{}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."),
+    (700021, 401, "invalid_client", "", "Client assertion application identifier doesn't match 'client_id' parameter. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."),
+    (700023, 401, "invalid_client", "", "Client assertion audience claim does not match Realm issuer. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."),
     (700024, 401, "invalid_client", "", "Client assertion is not within its valid time range."),
     (700025, 401, "invalid_client", "", "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."),
     (700027, 401, "invalid_client", "", "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found.]"),
     (700082, 400, "invalid_grant", "", "The refresh token has expired due to inactivity. The token was issued on 2024-07-31T08:00:26.4486159Z and was inactive for 90.00:00:00."),
+    (700211, 401, "invalid_client", "", "No matching federated identity record found for presented assertion issuer '{}'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion."),
+    (700212, 401, "invalid_client", "", "No matching federated identity record found for presented assertion audience '{}'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion."),
+    (700213, 401, "invalid_client", "", "No matching federated identity record found for presented assertion subject '{}'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion."),
     (900023, 400, "invalid_request", "", "Specified tenant identifier '{}' is neither a valid DNS name, nor a valid external domain."),
     (900144, 400, "invalid_request", "", "The request body must contain the following parameter: '{}'."),
     (900561, 400, "invalid_request", "", "The endpoint only accepts POST requests. Received a {} request."),
@@ -61,6 +66,7 @@ const ROWS: &[Row] = &[
     (7000218, 401, "invalid_client", "", "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."),
     (7000222, 401, "invalid_client", "", "The provided client secret keys for app '{}' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."),
     (7000229, 401, "invalid_client", "", "The client application {} is missing service principal in the tenant {}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"),
+    (9001023, 400, "invalid_request", "", "The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint."),
     (9002313, 400, "invalid_grant", "", "Invalid request. Request is malformed or invalid."),
     (9002332, 400, "invalid_request", "", "Application '{}'(sandbox) is configured for use by Azure Active Directory users only. Please do not use the /consumers endpoint to serve this request."),
 ];
@@ -80,6 +86,12 @@ impl Refusal {
         );
         let suberror = (!suberror.is_empty()).then_some(suberror);
         Self { code, status, error, suberror, claims, text }
+    }
+
+    /// The same with other words.
+    pub(super) fn saying(mut self, words: &str) -> Self {
+        words.clone_into(&mut self.text);
+        self
     }
 
     /// The JSON body. `old` puts the trace behind line breaks, as recordings before 2023 show it.

@@ -10,6 +10,7 @@
 //! | `GET /sandbox/faults`, `PUT`, `DELETE` | what goes wrong; the whole document is replaced |
 //! | `GET /sandbox/limits`, `PUT` | how far one may go |
 //! | `DELETE /sandbox/access-tokens`, `DELETE /sandbox/refresh-tokens` | takes tokens back |
+//! | `GET /sandbox/federated-token` | a token of the provider that the application trusts, for an hour |
 //! | `GET /sandbox/ca.pem` | the authority to trust |
 
 use super::faults::Faults;
@@ -23,6 +24,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 type Shared = State<Arc<World>>;
 
@@ -38,6 +40,7 @@ pub(super) fn routes() -> axum::Router<Arc<World>> {
         .route("/sandbox/limits", get(limits).put(set_limits))
         .route("/sandbox/access-tokens", delete(revoke_access))
         .route("/sandbox/refresh-tokens", delete(revoke_refresh))
+        .route("/sandbox/federated-token", get(federated))
         .route("/sandbox/ca.pem", get(authority))
 }
 
@@ -112,6 +115,12 @@ async fn revoke_access(State(world): Shared) -> StatusCode {
 async fn revoke_refresh(State(world): Shared) -> StatusCode {
     world.tokens().revoke_refresh();
     StatusCode::NO_CONTENT
+}
+
+async fn federated(State(world): Shared) -> String {
+    let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+    let token = world.tokens().give_federated(&world.options.identities, now, hour);
+    token.expose().to_owned()
 }
 
 async fn authority(State(world): Shared) -> impl IntoResponse {

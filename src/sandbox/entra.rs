@@ -7,17 +7,16 @@ use super::aadsts::Refusal;
 use super::fault_value::take;
 use super::faults::Faults;
 use super::options::Options;
-use super::random;
-use super::token::{Grant, Owner, RefreshState, is_outlook};
+use super::token::{Grant, LOCKOUT, Owner, RefreshState, is_outlook};
+use super::web::LIFE;
 use super::world::World;
+use super::{proof, random};
 use crate::secret::Secret;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
 /// Resources that exist in the tenant, besides Exchange Online.
 const GRAPH: &str = "https://graph.microsoft.com";
-/// Seconds that a token lives unless told otherwise.
-const LIFE: u64 = 3599;
 /// Aliases that stand for no tenant in particular.
 const ALIASES: [&str; 3] = ["common", "organizations", "consumers"];
 
@@ -40,10 +39,13 @@ pub(super) struct Given {
 pub(super) fn decide(
     world: &World,
     tenant: &str,
+    endpoint: &str,
     form: &Form,
     now: SystemTime,
 ) -> Result<Given, Refusal> {
     let options = &world.options;
+    let check_client =
+        |client_id: &str| check_client(world, client_id, (tenant, endpoint), form, now);
     let alias = check_tenant(options, tenant)?;
     let field = |name: &str| form.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let required = |name: &'static str| field(name).ok_or_else(|| Refusal::new(900_144, &[name]));
@@ -54,7 +56,7 @@ pub(super) fn decide(
             if alias.is_some() {
                 return Err(Refusal::new(50059, &[]));
             }
-            check_client(options, client_id, tenant, form)?;
+            check_client(client_id)?;
             let resource = app_scope(required("scope")?, tenant)?;
             Ok(give(world, client_id, Owner::Application, resource, None, now))
         }
@@ -62,9 +64,17 @@ pub(super) fn decide(
             if alias == Some("consumers") {
                 return Err(Refusal::new(9_002_332, &[client_id]));
             }
-            check_client(options, client_id, tenant, form)?;
+            check_client(client_id)?;
             let token = required("refresh_token")?;
             refresh(world, client_id, token, field("scope"), now)
+        }
+        "password" => {
+            if matches!(alias, Some("common" | "consumers")) {
+                return Err(Refusal::new(9_001_023, &[]));
+            }
+            check_client(client_id)?;
+            let (user, password) = (required("username")?, required("password")?);
+            sign_in(world, client_id, (user, password), required("scope")?, now)
         }
         other => Err(Refusal::new(70003, &[other])),
     }
@@ -93,16 +103,18 @@ fn is_domain(text: &str) -> bool {
 
 /// Whether the application is ours and proves itself as it must.
 fn check_client(
-    options: &Options,
+    world: &World,
     client_id: &str,
-    tenant: &str,
+    (tenant, endpoint): (&str, &str),
     form: &Form,
+    now: SystemTime,
 ) -> Result<(), Refusal> {
+    let options = &world.options;
     let secret = form.get("client_secret").filter(|secret| !secret.is_empty());
-    let assertion = form.contains_key("client_assertion");
+    let assertion = form.get("client_assertion");
     if client_id.eq_ignore_ascii_case(&options.public_client_id) {
         let app_only = form.get("grant_type").is_some_and(|grant| grant == "client_credentials");
-        return match (secret.is_some() || assertion, app_only) {
+        return match (secret.is_some() || assertion.is_some(), app_only) {
             (true, _) => Err(Refusal::new(700_025, &[])),
             (false, true) => Err(Refusal::new(7_000_218, &[])),
             (false, false) => Ok(()),
@@ -111,13 +123,45 @@ fn check_client(
     if !client_id.eq_ignore_ascii_case(&options.client_id) {
         return Err(Refusal::new(700_016, &[client_id, tenant]));
     }
-    match secret {
-        Some(secret) if options.client_secret.matches(secret) => Ok(()),
+    match (secret, assertion) {
+        (Some(secret), _) if options.client_secret.matches(secret) => Ok(()),
         // The id of the secret instead of its value gets the same answer as any other wrong text.
-        Some(_) => Err(Refusal::new(7_000_215, &[client_id])),
-        None if assertion => Err(Refusal::new(700_027, &[])),
-        None => Err(Refusal::new(7_000_218, &[])),
+        (Some(_), _) => Err(Refusal::new(7_000_215, &[client_id])),
+        (None, Some(assertion)) => {
+            proof::of_application(world, client_id, assertion, endpoint, now)
+        }
+        (None, None) => Err(Refusal::new(7_000_218, &[])),
     }
+}
+
+/// A user with the password. Too many wrong ones lock the user out, the right one then included.
+fn sign_in(
+    world: &World,
+    client_id: &str,
+    (user, password): (&str, &str),
+    scope: &str,
+    now: SystemTime,
+) -> Result<Given, Refusal> {
+    let resource = user_scope(scope)?;
+    let known =
+        world.options.mailboxes.iter().find(|mailbox| mailbox.address.eq_ignore_ascii_case(user));
+    let Some(mailbox) = known else { return Err(Refusal::new(50034, &[])) };
+    let is_right = world.options.identities.password.matches(password);
+    if world.tokens().try_password(user, is_right) >= LOCKOUT {
+        return Err(Refusal::new(50053, &[]));
+    }
+    if !is_right {
+        return Err(Refusal::new(50126, &[]));
+    }
+    let owner = Owner::Mailbox(mailbox.address.clone());
+    let mut given = give(world, client_id, owner, resource, Some(echo(scope)), now);
+    given.refresh_token = given.refresh_token.filter(|_| scope.contains("offline_access"));
+    Ok(given)
+}
+
+/// The scopes that name a resource, as answers repeat them.
+fn echo(scope: &str) -> String {
+    scope.split_whitespace().filter(|word| word.contains("://")).collect::<Vec<_>>().join(" ")
 }
 
 /// The resource of `<resource>/.default`.
@@ -148,9 +192,7 @@ fn refresh(
     let resource = user_scope(scope)?;
     let mailbox = world.options.mailboxes.first().map(|mailbox| mailbox.address.clone());
     let owner = Owner::Mailbox(mailbox.unwrap_or_default());
-    let echo =
-        scope.split_whitespace().filter(|word| word.contains("://")).collect::<Vec<_>>().join(" ");
-    Ok(give(world, client_id, owner, resource, Some(echo), now))
+    Ok(give(world, client_id, owner, resource, Some(echo(scope)), now))
 }
 
 /// The resource a person's token is for: that of the first scope that names one. A scope without a

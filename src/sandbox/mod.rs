@@ -13,11 +13,14 @@ mod entra;
 mod exchange;
 mod fault_value;
 pub mod faults;
+mod hosts;
+mod identities;
 mod mailbox;
 mod messages;
 mod options;
 mod page;
 mod phrases;
+mod proof;
 mod random;
 mod session;
 mod submission;
@@ -28,6 +31,7 @@ mod world;
 
 pub use certificate::CertificateError;
 pub use faults::Faults;
+pub use identities::Identities;
 pub use messages::Message;
 pub use options::{Excess, Limits, Mailbox, Options};
 pub use world::Statistics;
@@ -110,6 +114,12 @@ impl Sandbox {
     /// The token endpoint of the tenant.
     pub fn token_url(&self) -> String {
         format!("{}/{}/oauth2/v2.0/token", self.web_url(), self.world.options.tenant)
+    }
+
+    /// A token of the other provider that the application trusts, good for so long.
+    pub fn federated_token(&self, life: std::time::Duration) -> crate::secret::Secret {
+        let now = std::time::SystemTime::now();
+        self.world.tokens().give_federated(&self.world.options.identities, now, life)
     }
 
     /// The authority's certificate: what a client has to trust.

@@ -1,6 +1,7 @@
 //! How a sandbox is set up: where it listens, who lives in it, how far one may go.
 
 use super::faults::Faults;
+use super::identities::Identities;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,7 +30,9 @@ pub struct Options {
     pub public_client_id: String,
     /// The refresh token somebody signed in for; it belongs to the first mailbox.
     pub refresh_token: Secret,
-    /// The mailboxes. None has a password: Exchange takes only tokens.
+    /// Other proofs: passwords, certificates, identities of machines, Google.
+    pub identities: Identities,
+    /// The mailboxes. Their passwords serve at Entra only: Exchange takes only tokens.
     pub mailboxes: Vec<Mailbox>,
     /// How far one may go.
     pub limits: Limits,
@@ -136,6 +139,7 @@ impl Default for Options {
                 "0.AXoAbh07XAqPUk6dNytvGkDJ6{}",
                 "sandbox".repeat(80)
             )),
+            identities: Identities::default(),
             mailboxes: vec![Mailbox::new("erp@contoso.com")],
             limits: Limits::default(),
             faults: Faults::default(),

@@ -3,15 +3,20 @@
 //! They look like JWTs and are as long (1.5 to 2.5 kB), because line lengths are where clients break. The
 //! signature is random: what counts is that the very text was given out here and has not ended.
 
+use super::hosts::GOOGLE;
+use super::identities::Identities;
 use super::options::Options;
 use super::random;
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Wrong passwords in a row that lock a user out.
+pub(super) const LOCKOUT: u32 = 10;
 /// Tokens remembered at most; above, those that have ended go.
 const REMEMBERED: usize = 50_000;
 /// The longest real life is a day and a bit; a longer one would only overflow dates.
@@ -46,6 +51,13 @@ pub(super) struct Grant {
 pub(super) struct Tokens {
     access: HashMap<String, (Grant, SystemTime)>,
     refresh: HashMap<String, bool>,
+    federated: HashSet<String>,
+    /// Ids of proofs that were used.
+    proofs: HashSet<String>,
+    /// Challenges under way and the files that hold them.
+    challenges: HashMap<String, PathBuf>,
+    /// Wrong passwords in a row, by user.
+    wrong_passwords: HashMap<String, u32>,
 }
 
 /// Why the mail server does not take a token. Exchange says `5.7.3` to all of them.
@@ -100,6 +112,55 @@ impl Tokens {
         Secret::new(text)
     }
 
+    /// Makes a token of another provider, as Kubernetes lays it into a file.
+    pub(super) fn give_federated(
+        &mut self,
+        identities: &Identities,
+        now: SystemTime,
+        life: Duration,
+    ) -> Secret {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let header = json!({"alg": "RS256", "kid": random::base64url::<32>()});
+        let claims = json!({
+            "aud": identities.federated_audience, "iss": identities.federated_issuer,
+            "sub": identities.federated_subject, "iat": now, "nbf": now,
+            "exp": now + life.as_secs().min(LONGEST_LIFE),
+        });
+        let [header, claims] =
+            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let text = format!("{header}.{claims}.{}", random::base64url::<256>());
+        self.federated.insert(text.clone());
+        Secret::new(text)
+    }
+
+    /// Whether it was made here.
+    pub(super) fn is_federated(&self, token: &str) -> bool {
+        self.federated.contains(token)
+    }
+
+    /// Whether a proof with this id comes for the first time.
+    pub(super) fn is_new_proof(&mut self, id: &str) -> bool {
+        self.proofs.insert(id.to_owned())
+    }
+
+    /// Remembers what stands in the file of a challenge.
+    pub(super) fn challenge(&mut self, text: String, file: PathBuf) {
+        self.challenges.insert(text, file);
+    }
+
+    /// The file of a challenge that was met; each serves once.
+    pub(super) fn take_challenge(&mut self, text: &str) -> Option<PathBuf> {
+        self.challenges.remove(text)
+    }
+
+    /// Counts a try with a password; the wrong ones in a row before it.
+    pub(super) fn try_password(&mut self, user: &str, is_right: bool) -> u32 {
+        let count = self.wrong_passwords.entry(user.to_lowercase()).or_default();
+        let before = *count;
+        *count = if is_right && before < LOCKOUT { 0 } else { before + 1 };
+        before
+    }
+
     /// Takes a refresh token in that somebody already holds.
     pub(super) fn adopt_refresh(&mut self, token: &Secret) {
         self.refresh.insert(token.expose().to_owned(), true);
@@ -140,7 +201,7 @@ impl Tokens {
         if *ends <= now {
             return Err(TokenFault::Expired);
         }
-        if !is_outlook(&grant.audience) {
+        if !is_outlook(&grant.audience) && grant.audience != GOOGLE {
             return Err(TokenFault::Audience);
         }
         if !grant.may_send {

@@ -4,9 +4,9 @@ use super::aadsts::Refusal;
 use super::cord::{Cord, CordListener};
 use super::entra::{self, Form, Given};
 use super::fault_value::take;
-use super::faults::FaultBody;
+use super::faults::{FaultBody, Faults};
 use super::world::World;
-use super::{control, random};
+use super::{control, hosts, random};
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Path, State};
@@ -21,6 +21,9 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Seconds that a token lives unless told otherwise.
+pub(super) const LIFE: u64 = 3599;
+
 /// What gateways answer when what is behind them does not.
 const BROKEN_PAGE: &str = "<!DOCTYPE html PUBLIC \"-//W3C//DTD HTML 4.01//EN\">\r\n<HTML><HEAD>\
 <TITLE>Service Unavailable</TITLE></HEAD>\r\n<BODY><h2>Service Unavailable</h2>\r\n<hr><p>HTTP Error 503. \
@@ -30,6 +33,7 @@ The service is unavailable.</p>\r\n</BODY></HTML>\r\n";
 pub(super) async fn serve(world: Arc<World>, listener: TcpListener, stop: CancellationToken) {
     let routes = axum::Router::new()
         .route("/{tenant}/oauth2/v2.0/token", any(token))
+        .merge(hosts::routes())
         .merge(control::routes())
         .with_state(world);
     let service = routes.into_make_service_with_connect_info::<Cord>();
@@ -51,6 +55,11 @@ async fn token(
     headers: HeaderMap,
     body: bytes::Bytes,
 ) -> Response {
+    gate(&world, &cord, || answer(&world, &tenant, &method, &headers, &body)).await
+}
+
+/// Counts a request for a token and lets the faults of the connection have it.
+pub(super) async fn gate(world: &World, cord: &Cord, judge: impl FnOnce() -> Response) -> Response {
     world.count(|statistics| statistics.token_requests += 1);
     let pause = world.faults().token.delay_ms;
     if pause > 0 {
@@ -62,7 +71,7 @@ async fn token(
         cord.cut();
         return Response::new(Body::empty());
     }
-    let mut answer = answer(&world, &tenant, &method, &headers, &body);
+    let mut answer = judge();
     if answer.status() == StatusCode::OK {
         world.count(|statistics| statistics.tokens += 1);
     } else {
@@ -70,6 +79,24 @@ async fn token(
     }
     decorate(answer.headers_mut());
     answer
+}
+
+/// The answer that the fault `status` asks for, if it is on.
+pub(super) fn fault(world: &World) -> Option<Response> {
+    let (status, retry_after, page) = world.fault(|Faults { token, .. }| {
+        (take(&mut token.status), token.retry_after.clone(), token.body)
+    });
+    let mut answer = bare(status?, page);
+    if let Some(retry_after) = retry_after {
+        insert(answer.headers_mut(), "retry-after", &retry_after);
+    }
+    Some(answer)
+}
+
+/// The address under which the caller knows us: what a proof must be made for.
+pub(super) fn endpoint(headers: &HeaderMap, path: &str) -> String {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    format!("http://{host}{path}")
 }
 
 fn answer(
@@ -106,7 +133,8 @@ fn answer(
     if method != Method::POST {
         return refused(&Refusal::new(900_561, &[method.as_str()]), None);
     }
-    match entra::decide(world, tenant, &form(headers, body), SystemTime::now()) {
+    let here = endpoint(headers, &format!("/{tenant}/oauth2/v2.0/token"));
+    match entra::decide(world, tenant, &here, &form(headers, body), SystemTime::now()) {
         Ok(given) => {
             let as_text = world.faults().token.expires_in_as_text;
             let mut answer = json_answer(200, &success(&given, as_text));
@@ -132,7 +160,7 @@ fn success(given: &Given, as_text: bool) -> Value {
 }
 
 /// The fields of the body, and of HTTP Basic where the body has no client. A body of another type has none.
-fn form(headers: &HeaderMap, body: &[u8]) -> Form {
+pub(super) fn form(headers: &HeaderMap, body: &[u8]) -> Form {
     let is_form =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(
             |value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"),
@@ -169,7 +197,7 @@ fn correlation(headers: &HeaderMap) -> String {
         .map_or_else(random::guid, str::to_owned)
 }
 
-fn json_answer(status: u16, body: &Value) -> Response {
+pub(super) fn json_answer(status: u16, body: &Value) -> Response {
     let mut answer = Response::new(Body::from(body.to_string()));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     insert(answer.headers_mut(), "content-type", "application/json; charset=utf-8");

@@ -42,6 +42,8 @@ use wire::{Wire, secure};
 /// Octets read at once. They lie on the stack while a read is polled and nowhere while it waits, so an
 /// idle connection costs no buffer.
 const READ: usize = 64 * 1024;
+/// Replies that wait in memory at most, but for the last one.
+const LARGEST_OUTPUT: usize = 16 * 1024;
 
 /// What all sessions of a listener share under one configuration.
 #[derive(Debug)]
@@ -96,6 +98,11 @@ fn terms(config: &Config, listener: &Listener) -> Terms {
         Extension::EnhancedStatusCodes,
         Extension::Chunking,
     ];
+    // It cannot be turned into anything else on the way (RFC 3030 §3): what one account's server lacks
+    // is not offered at all.
+    if config.accounts.iter().all(|account| account.upstream.binarymime) {
+        extensions.push(Extension::BinaryMime);
+    }
     if listener.tls.is_some() {
         extensions.push(Extension::StartTls);
     }
@@ -175,7 +182,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let _ = self.wire.shutdown().await;
                     break;
                 }
-                event => self.handle(event).await,
+                event => {
+                    self.handle(event).await;
+                    // A segment full of EHLOs would put megabytes of replies into memory.
+                    let is_large = self.dialogue.output().len() > LARGEST_OUTPUT;
+                    if is_large && self.flush().await.is_err() {
+                        break;
+                    }
+                }
             }
         }
         if let Some(transaction) = self.transaction {

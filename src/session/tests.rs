@@ -6,8 +6,11 @@ use crate::config::Config;
 use crate::queue::{self, Queue};
 use base64::Engine;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 const CONFIG: &str = "[[user]]\nname = \"u\"\npassword = \"right\"\n\
@@ -63,4 +66,62 @@ async fn a13_an_address_that_guesses_is_turned_away_and_others_are_not() {
     // This machine: wrong ones wait, nobody is turned away.
     let replies = talk(&shared, [127, 0, 0, 1], &lines).await;
     assert_eq!(replies.iter().filter(|reply| reply.starts_with("535")).count(), 12, "{replies:?}");
+}
+
+/// A stream that remembers how much was in memory to be written at once.
+struct Scale {
+    stream: tokio::io::DuplexStream,
+    heaviest: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Scale {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Scale {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.heaviest.fetch_max(octets.len(), Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(context, octets)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[tokio::test]
+async fn a18_a_segment_full_of_ehlos_does_not_fill_the_memory_with_replies() {
+    let directory = tempfile::tempdir().expect("directory");
+    let shared = shared(&directory);
+    let (mut client, stream) = tokio::io::duplex(8 << 20);
+    let heaviest = Arc::new(AtomicUsize::new(0));
+    let scale = Scale { stream, heaviest: heaviest.clone() };
+    let hellos = "EHLO a\r\n".repeat(8_000) + "QUIT\r\n";
+    client.write_all(hellos.as_bytes()).await.expect("written");
+    serve(scale, None, shared, CancellationToken::new()).await;
+    let mut text = String::new();
+    client.read_to_string(&mut text).await.expect("read");
+    assert_eq!(text.matches("250-SIZE").count(), 8_000);
+    let heaviest = heaviest.load(Ordering::Relaxed);
+    assert!(heaviest < super::LARGEST_OUTPUT + 4_096, "{heaviest} octets at once");
 }

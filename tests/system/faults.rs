@@ -442,7 +442,9 @@ fn b12_b22_an_account_with_a_wrong_secret_waits_with_its_remedy_and_disturbs_no_
     let ill_address = daemon.addresses.iter().find(|a| a.ip().to_string() == "127.0.0.2").unwrap();
     let erp_address = daemon.addresses.iter().find(|a| a.ip().to_string() == "127.0.0.1").unwrap();
     for _ in 0..10 {
-        let reply = Client::submit(*ill_address, &["ill-mail@example.org"], "ill");
+        let mail = String::from_utf8(mails::plain("ill")).unwrap();
+        let mut client = Client::hello(*ill_address).unwrap();
+        let reply = client.mail("ill@contoso.com", "ill-mail@example.org", &mail).unwrap();
         assert!(reply.starts_with("250"), "{reply}");
     }
     let line = daemon.log.wait_for("account paused, its mail is kept");
@@ -620,4 +622,19 @@ fn b21_a_used_up_quota_waits_and_fails_no_mail() {
     submit(&daemon, &["ann@example.org"], "quota");
     let messages = world.messages(1);
     assert_eq!(messages[0].recipients(), ["ann@example.org"], "no report, the mail itself");
+}
+
+#[test]
+fn b20_a_reload_tries_a_paused_account_at_once() {
+    let world = World::new();
+    world.faults(|faults| faults.smtp.auth = Some(Fault::always(AuthRefusal::TenantDisabled)));
+    let patient = "[queue]\nschedule = [\"1h\"]\n";
+    let config = world.config(&format!("{}{patient}", World::listener("")));
+    let daemon = world.start(&config).run();
+    let reply = Client::submit(daemon.address(), &["ann@example.org"], "waits");
+    assert!(reply.starts_with("250"), "{reply}");
+    daemon.log.wait_for("account paused, its mail is kept");
+    world.faults(|faults| faults.smtp.auth = None);
+    daemon.signal("HUP");
+    assert_eq!(world.messages(1).len(), 1);
 }

@@ -1,9 +1,12 @@
 //! Through servers that are not ours: what the sandbox and the daemon could both have wrong.
 
 use crate::support::client::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, PATIENCE, binary};
+use crate::support::mailin;
 use crate::support::mails;
 use crate::support::servers::Aiosmtpd;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// Hands a mail in; the last reply.
 fn submit(daemon: &Daemon, recipients: &[&str], mail: &[u8]) -> String {
@@ -88,4 +91,28 @@ fn aiosmtpd_refuses_a_token_and_the_mail_goes_with_a_new_one() {
     let said = server.log.text();
     assert_eq!(said.matches("refused token-1").count(), 1, "{said}");
     assert!(said.contains("login token-2"), "{said}");
+}
+
+#[test]
+fn mailin_embedded_takes_what_sendmail_hands_in_octet_for_octet() {
+    let (address, taken) = mailin::start();
+    for (what, mail) in [
+        ("plain", mails::plain("plain")),
+        ("8-bit", mails::eight_bit("eight-bit")),
+        ("dots", mails::dots("dots")),
+        ("10 MB", mails::large("large", 10_000_000)),
+    ] {
+        let mut child = Command::new(binary())
+            .args(["sendmail", "-i", "-f", "erp@contoso.com", "ann@example.org", "bob@example.org"])
+            .env("SUBMITD_SENDMAIL_ADDRESS", address.to_string())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&mail).unwrap();
+        assert!(child.wait().unwrap().success(), "{what}");
+        let taken = taken.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(taken.sender, "erp@contoso.com", "{what}");
+        assert_eq!(taken.recipients, ["ann@example.org", "bob@example.org"], "{what}");
+        mails::assert_same(&taken.raw, &mail, what);
+    }
 }

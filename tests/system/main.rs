@@ -6,6 +6,8 @@ mod support;
 
 /// Who may submit and as whom, through which account, and what is rewritten.
 mod accounts;
+/// Binary mail arrives octet for octet, and is not invited where it could not go on.
+mod binary;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// Every program in every way, and the table of it.
@@ -20,6 +22,8 @@ mod doors;
 mod dsn;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
+/// One mail by each way to a token, and what is told where one does not work.
+mod grants;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.

@@ -401,7 +401,7 @@ fn mistakes_on_the_line_of_a_secret_do_not_show_it() {
         format!("client_secret_file = \"/{secret}/{secret}\""),
         format!("{line}\n{line}"),
         format!("{line}\nclient_secret_file = \"x\""),
-        format!("{line}\npassword = \"{PASSWORD}\""),
+        format!("{line}\npasswords = \"{PASSWORD}\""),
         format!("{line}\n{secret}"),
         format!("{line}\nrefresh_token = {HASH}"),
     ]

@@ -149,6 +149,8 @@ fn lettre(port: u16, ca: &str) {
     use lettre::transport::smtp::authentication::Credentials;
     use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
     use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+    // Its pool is a task of the runtime, from the first to the last.
+    let _inside = RUNTIME.enter();
     let certificate = Certificate::from_pem(ca.as_bytes()).unwrap();
     let parameters = TlsParameters::builder("localhost".to_owned())
         .add_root_certificate(certificate)

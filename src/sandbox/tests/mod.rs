@@ -5,4 +5,5 @@ mod entra;
 mod exchange;
 mod lettre;
 mod limits;
+mod proofs;
 mod smtp_faults;

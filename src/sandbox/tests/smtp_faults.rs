@@ -331,7 +331,8 @@ async fn tokens_without_permission_or_for_graph_are_refused() {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     let now = std::time::SystemTime::now();
-    let token = || decide(&sandbox.world, &options.tenant, &form, now).expect("token").access_token;
+    let token =
+        || decide(&sandbox.world, &options.tenant, "", &form, now).expect("token").access_token;
     let mut client = Client::inside_tls(&sandbox).await;
     assert!(client.log_in("erp@contoso.com", &token()).await.starts_with("535 5.7.3 "));
     let mut faults = Faults::default();

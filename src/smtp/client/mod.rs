@@ -46,6 +46,7 @@ pub enum Event {
     /// Logged in and idle: `send` a mail or `quit`.
     Ready,
     /// Bring more of the body by `body`, or end it by `body_end`. Write the output whenever it is large.
+    /// Of a mail declared BINARYMIME each piece becomes a chunk: bring it in large ones.
     Body,
     /// The body is complete: write the output, then `dot`, or `interrupt`.
     Commit,
@@ -173,8 +174,7 @@ impl Dialogue {
     fn wait(&self) -> Event {
         match &self.state {
             State::Ready => Event::Ready,
-            State::Mail(transaction) if transaction.phase == Phase::Body => Event::Body,
-            State::Mail(transaction) if transaction.phase == Phase::Commit => Event::Commit,
+            State::Mail(transaction) => transaction.wait(),
             _ => Event::NeedInput,
         }
     }
@@ -356,7 +356,8 @@ impl Dialogue {
         }
     }
 
-    /// Writes the final dot; only after [`Event::Commit`].
+    /// Writes the final dot, or what takes its place (RFC 3030: `BDAT 0 LAST`); only after
+    /// [`Event::Commit`].
     pub fn dot(&mut self) {
         if let State::Mail(transaction) = &mut self.state {
             transaction.dot(&mut self.output);
@@ -385,6 +386,8 @@ mod tests {
     use crate::smtp::sasl_client::xoauth2;
 
     const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\nend\r\n";
+    /// What a mail declared BINARYMIME brings, piece by piece.
+    const PIECES: [&[u8]; 3] = [b".\r\n", b"", b"\0\r.\r\n"];
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
@@ -414,6 +417,7 @@ mod tests {
     struct Stage {
         dialogue: Dialogue,
         mails: Vec<Envelope>,
+        pieces: Vec<&'static [u8]>,
         commits: bool,
         wants_tls: bool,
         sent: Vec<u8>,
@@ -432,13 +436,17 @@ mod tests {
                     Event::Ready if self.mails.is_empty() => return self.played.ready += 1,
                     Event::Ready => {
                         let mail = self.mails.remove(0);
+                        self.pieces = if mail.body == BodyKind::BinaryMime {
+                            PIECES.to_vec()
+                        } else {
+                            BODY.chunks(1).collect()
+                        };
                         self.dialogue.send(&mail, BODY.len() as u64);
                     }
+                    Event::Body if self.pieces.is_empty() => self.dialogue.body_end(),
                     Event::Body => {
-                        for octet in BODY {
-                            self.dialogue.body(std::slice::from_ref(octet));
-                        }
-                        self.dialogue.body_end();
+                        let piece = self.pieces.remove(0);
+                        self.dialogue.body(piece);
                     }
                     Event::Commit => {
                         self.played.commits += 1;
@@ -473,6 +481,7 @@ mod tests {
         let mut stage = Stage {
             dialogue: Dialogue::new(terms),
             mails: mails.to_vec(),
+            pieces: Vec::new(),
             commits,
             wants_tls: false,
             sent: Vec::new(),
@@ -738,6 +747,154 @@ mod tests {
         assert!(played.closed);
     }
 
+    fn binary(recipients: &[&str]) -> Envelope {
+        Envelope { body: BodyKind::BinaryMime, ..envelope(recipients) }
+    }
+
+    const BINARY: &str = "PIPELINING CHUNKING BINARYMIME";
+
+    const CHUNKS: &str = "C: BDAT 3
+            C: .
+            C: BDAT 5
+            C: \0\r.
+            ";
+
+    #[test]
+    fn binary_goes_in_chunks_and_the_last_one_after_the_commit() {
+        let script = after_login(
+            BINARY,
+            &format!(
+                "C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+                C: RCPT TO:<a@x>
+                C: RCPT TO:<b@x>
+                S: 250 ok
+                S: 550 5.1.1 no
+                S: 250 ok
+                {CHUNKS}S: 250 3 octets
+                S: 250 5 octets
+                C: BDAT 0 LAST
+                S: 250 taken
+                C: MAIL FROM:<s@x> SIZE=25
+                C: RCPT TO:<a@x>
+                C: DATA"
+            ),
+        );
+        let played = play(&script, &[binary(&["a@x", "b@x"]), envelope(&["a@x"])]);
+        assert_eq!(played.results, [["Rcpt Reply(Reply(550 5.1.1 no))", "250 taken"]]);
+        assert_eq!(played.commits, 1);
+    }
+
+    #[test]
+    fn without_pipelining_each_chunk_waits() {
+        let script = after_login(
+            "BINARYMIME CHUNKING",
+            "C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+            S: 250 ok
+            C: RCPT TO:<a@x>
+            S: 250 ok
+            C: BDAT 3
+            C: .
+            S: 250 ok
+            C: BDAT 5
+            C: \0\r.
+            S: 250 ok
+            C: BDAT 0 LAST
+            S: 250 taken
+            C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+            S: 250 ok
+            C: RCPT TO:<a@x>
+            S: 250 ok
+            C: BDAT 3
+            C: .
+            S: 452 4.3.1 full
+            C: RSET
+            S: 250 ok
+            C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+            S: 250 ok
+            C: RCPT TO:<a@x>
+            S: 550 no
+            C: RSET
+            S: 250 ok
+            C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+            S: 501 no",
+        );
+        let played = play(&script, &vec![binary(&["a@x"]); 4]);
+        let refused = ["Rcpt Reply(Reply(550 no))"];
+        let full = ["Body Reply(Reply(452 4.3.1 full))"];
+        let results = [["250 taken"], full, refused, ["Mail Reply(Reply(501 no))"]];
+        assert_eq!(played.results, results);
+    }
+
+    #[test]
+    fn refused_chunks_end_the_mail_and_tell_their_step() {
+        let flight = "C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+            C: RCPT TO:<a@x>
+            S: 250 ok
+            ";
+        let chunks = format!("S: 250 ok\n{CHUNKS}");
+        let last = format!("{chunks}S: 250 ok\nS: 250 ok\nC: BDAT 0 LAST\n");
+        // The script, the result, whether it was committed, whether the next mail begins with RSET; None:
+        // there is no next one.
+        let table = [
+            ("S: 550 no\n".to_owned(), "Rcpt Reply(Reply(550 no))", 0, Some(true)),
+            (
+                format!("{chunks}S: 552 5.3.4 big\nS: 503 no mail\n"),
+                "Body Reply(Reply(552 5.3.4 big))",
+                0,
+                Some(true),
+            ),
+            (
+                format!("{chunks}S: 250 ok\nS: 451 4.3.0 no\n"),
+                "Body Reply(Reply(451 4.3.0 no))",
+                0,
+                Some(true),
+            ),
+            // A server that goes on after its refusal takes nothing without the last chunk.
+            (format!("{chunks}S: 451 no\nS: 250 ok\n"), "Body Reply(Reply(451 no))", 0, Some(true)),
+            (format!("{chunks}S: 250 ok\nS: 421 bye\n"), "Body Reply(Reply(421 bye))", 0, None),
+            (format!("{chunks}S: 250 ok\nEND\n"), "Body Closed", 0, None),
+            (
+                format!("{chunks}S: 354 go\n"),
+                "Body Protocol(\"answer out of place: 354 go\")",
+                0,
+                None,
+            ),
+            (format!("{last}S: 554 5.6.0 no\n"), "Dot Reply(Reply(554 5.6.0 no))", 1, Some(false)),
+            (format!("{last}S: 250 taken\n"), "250 taken", 1, Some(false)),
+            (format!("{last}END\n"), "Dot Closed", 1, None),
+        ];
+        for (script, result, commits, reset) in table {
+            let mut script = after_login(BINARY, &format!("{flight}{script}"));
+            let mut mails = vec![binary(&["a@x"])];
+            if let Some(reset) = reset {
+                script += if reset { "C: RSET\n" } else { "" };
+                script += "C: MAIL FROM:<s@x> SIZE=25\nC: RCPT TO:<a@x>\nC: DATA";
+                mails.push(envelope(&["a@x"]));
+            }
+            let played = play(&script, &mails);
+            assert_eq!(played.results, [[result]], "{script}");
+            assert_eq!((played.commits, played.closed), (commits, reset.is_none()), "{script}");
+        }
+    }
+
+    #[test]
+    fn without_commit_there_is_no_last_chunk() {
+        let script = after_login(
+            BINARY,
+            &format!(
+                "C: MAIL FROM:<s@x> SIZE=25 BODY=BINARYMIME
+                C: RCPT TO:<a@x>
+                S: 250 ok
+                S: 250 ok
+                {CHUNKS}S: 250 ok
+                S: 250 ok"
+            ),
+        );
+        let played = play_in(1, true, false, &script, &[binary(&["a@x"])]);
+        assert_eq!(played.results, [["Body Interrupted"]]);
+        assert!(played.closed && played.commits == 1);
+    }
+
     #[test]
     fn a_server_that_gives_up_in_the_body_is_heard() {
         let response = Secret::new("eA==");
@@ -889,9 +1046,12 @@ mod tests {
             (envelope(&["\u{fc}@x"]), "SMTPUTF8"),
         ];
         for (mail, what) in table {
-            let played = play(&after_login("PIPELINING BINARYMIME", ""), &[mail]);
-            assert_eq!(played.results, [[format!("Mail NotOffered({what:?})")]]);
-            assert_eq!(played.ready, 1, "the connection stays good");
+            for half in ["BINARYMIME", "CHUNKING"] {
+                let offer = format!("PIPELINING {half}");
+                let played = play(&after_login(&offer, ""), std::slice::from_ref(&mail));
+                assert_eq!(played.results, [[format!("Mail NotOffered({what:?})")]]);
+                assert_eq!(played.ready, 1, "the connection stays good");
+            }
         }
         let response = Secret::new("eA==");
         let mut dialogue =
@@ -922,7 +1082,17 @@ mod tests {
             hello: "hello".into(),
             extensions: {
                 use Extension::*;
-                vec![Size, Pipelining, Dsn, StartTls, Auth, EightBitMime, SmtpUtf8]
+                vec![
+                    Size,
+                    Pipelining,
+                    Dsn,
+                    StartTls,
+                    Auth,
+                    EightBitMime,
+                    SmtpUtf8,
+                    Chunking,
+                    BinaryMime,
+                ]
             },
             mechanisms: vec![crate::smtp::sasl::Mechanism::XOAuth2],
             hello_required: true,
@@ -941,8 +1111,20 @@ mod tests {
 
     /// What a server of ours takes from this client, octets passed on in pieces of `piece`.
     fn join(piece: usize, mail: &Envelope, body: &[u8]) -> (Envelope, Vec<u8>, Option<Event>) {
+        join_in(server_terms(), piece, mail, &body.chunks(piece).collect::<Vec<_>>())
+    }
+
+    /// The same with the body brought in these pieces.
+    fn join_in(
+        server_terms: crate::smtp::server::Terms,
+        piece: usize,
+        mail: &Envelope,
+        body: &[&[u8]],
+    ) -> (Envelope, Vec<u8>, Option<Event>) {
         use crate::smtp::server::{self, Event as Asked};
-        let mut server = server::Dialogue::new(std::sync::Arc::new(server_terms()), false);
+        let mut server = server::Dialogue::new(std::sync::Arc::new(server_terms), false);
+        let size = body.iter().map(|piece| piece.len() as u64).sum();
+        let mut pieces = body.iter();
         let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
         let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, response });
         let (mut taken, mut text, mut finished) = (envelope(&[]), Vec::new(), None);
@@ -962,7 +1144,7 @@ mod tests {
                         envid: mail.envid,
                         recipients: Vec::new(),
                     };
-                    assert_eq!(mail.size, Some(body.len() as u64));
+                    assert_eq!(mail.size, Some(size));
                     server.answer(&ok);
                 }
                 Asked::Rcpt(recipient) => {
@@ -987,11 +1169,11 @@ mod tests {
                     server.tls_started();
                 }
                 Event::Ready if finished.is_some() => return (taken, text, finished),
-                Event::Ready => client.send(mail, body.len() as u64),
-                Event::Body => {
-                    body.chunks(piece).for_each(|chunk| client.body(chunk));
-                    client.body_end();
-                }
+                Event::Ready => client.send(mail, size),
+                Event::Body => match pieces.next() {
+                    Some(piece) => client.body(piece),
+                    None => client.body_end(),
+                },
                 Event::Commit => client.dot(),
                 Event::NeedInput => {}
                 event => finished = Some(event),
@@ -1020,6 +1202,32 @@ mod tests {
                 let Some(Event::Finished(results)) = finished else { panic!("{finished:?}") };
                 assert!(results.len() == 2 && results.iter().all(Result::is_ok), "{results:?}");
             }
+        }
+    }
+
+    /// Octets of which most mean something somewhere.
+    fn nasty() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        let octet = prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), Just(0), any::<u8>()];
+        proptest::collection::vec(octet, 0..40)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a20_our_server_takes_every_octet_of_a_binary_mail(
+            pieces in proptest::collection::vec(nasty(), 0..6),
+            cut in 1_usize..60,
+            pipelined: bool,
+        ) {
+            let mut terms = server_terms();
+            terms.extensions.retain(|offer| pipelined || *offer != Extension::Pipelining);
+            let mail = binary(&["a@x", "b@x"]);
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let (taken, text, finished) = join_in(terms, cut, &mail, &pieces);
+            assert_eq!(taken, mail);
+            assert_eq!(text, pieces.concat());
+            let Some(Event::Finished(results)) = finished else { panic!("{finished:?}") };
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One mail of the client half: MAIL, RCPT, DATA, the body, the dot, and the answer of each recipient.
 //!
 //! With PIPELINING the whole envelope goes out in one flight (RFC 2920 §3.1), otherwise command by
-//! command. It promises one result for each recipient, that no body follows where no recipient was taken,
+//! command. A mail declared BINARYMIME goes by BDAT instead (RFC 3030): each piece is a chunk with its
+//! own answer, and an empty last chunk stands for the dot. It promises one result for each recipient, that no body follows where no recipient was taken,
 //! and that only parameters are written which the server offers. It holds no sockets and no clock.
 
+use super::Event;
 use crate::mail::{BodyKind, Envelope, Notify, Recipient, Ret};
 use crate::smtp::Reply;
 use crate::smtp::data::Stuffer;
@@ -29,9 +31,9 @@ pub enum Step {
     Rcpt,
     /// DATA, up to its 354.
     Data,
-    /// The body, before the final dot.
+    /// The body, before the final dot; BDAT's chunks.
     Body,
-    /// After the final dot.
+    /// After the final dot, or BDAT's last chunk.
     Dot,
 }
 
@@ -71,6 +73,8 @@ enum Awaited {
     Mail,
     Rcpt(usize),
     Data,
+    /// A chunk that is not the last (RFC 3030 §2). Among what is unsent: the chunks begin here.
+    Chunk,
     Dot,
     /// A lone dot after a 354 that came though no recipient was taken (RFC 2920 §3.1).
     Cancel,
@@ -82,6 +86,7 @@ impl Awaited {
             Self::Reset | Self::Mail => Step::Mail,
             Self::Rcpt(_) => Step::Rcpt,
             Self::Data | Self::Cancel => Step::Data,
+            Self::Chunk => Step::Body,
             Self::Dot => Step::Dot,
         }
     }
@@ -92,12 +97,19 @@ impl Awaited {
 pub(super) enum Phase {
     /// Commands and their replies, the dot's among them.
     Commands,
-    /// The driver brings the body.
+    /// The driver brings the body. Replies to its chunks may be outstanding.
     Body,
-    /// The body is complete; the driver may say dot.
+    /// The body is complete; the driver may say dot once no chunk waits for its reply.
     Commit,
     /// Every recipient has its result.
     Over,
+}
+
+/// How the body goes.
+#[derive(Debug)]
+enum Carriage {
+    Data(Stuffer),
+    Bdat,
 }
 
 #[derive(Debug)]
@@ -106,7 +118,8 @@ pub(super) struct Transaction {
     awaited: VecDeque<Awaited>,
     /// None: taken so far, or not yet asked.
     results: Vec<Option<Result<Reply, Refusal>>>,
-    stuffer: Stuffer,
+    carriage: Carriage,
+    is_pipelined: bool,
     pub phase: Phase,
     /// Whether the server may still hold an envelope of ours.
     pub is_open_there: bool,
@@ -119,7 +132,8 @@ impl Transaction {
             unsent: VecDeque::new(),
             awaited: VecDeque::new(),
             results: vec![None; recipients],
-            stuffer: Stuffer::new(),
+            carriage: Carriage::Data(Stuffer::new()),
+            is_pipelined: false,
             phase: Phase::Commands,
             is_open_there: false,
         }
@@ -143,12 +157,20 @@ impl Transaction {
             let line = rcpt_command(recipient, envelope.smtputf8, offer);
             unsent.push_back((Awaited::Rcpt(index), line));
         }
-        unsent.push_back((Awaited::Data, "DATA\r\n".to_owned()));
         let mut transaction = Self::idle(envelope.recipients.len());
-        transaction.unsent = unsent;
+        transaction.is_pipelined = offer.has(Extension::Pipelining);
         transaction.is_open_there = true;
-        let flight = if offer.has(Extension::Pipelining) { transaction.unsent.len() } else { 1 };
-        for _ in 0..flight {
+        let flight = if envelope.body == BodyKind::BinaryMime {
+            transaction.carriage = Carriage::Bdat;
+            // Not in the first flight: octets are sent to a server only that took a recipient.
+            unsent.push_back((Awaited::Chunk, String::new()));
+            unsent.len() - 1
+        } else {
+            unsent.push_back((Awaited::Data, "DATA\r\n".to_owned()));
+            unsent.len()
+        };
+        transaction.unsent = unsent;
+        for _ in 0..if transaction.is_pipelined { flight } else { 1 } {
             transaction.send_next(out);
         }
         Ok(transaction)
@@ -166,6 +188,16 @@ impl Transaction {
         match self.phase {
             Phase::Body | Phase::Commit => Step::Body,
             _ => self.awaited.front().map_or(Step::Mail, |awaited| awaited.step()),
+        }
+    }
+
+    /// What the driver is to do while no reply lies in the input.
+    pub fn wait(&self) -> Event {
+        let is_answered = self.awaited.is_empty();
+        match self.phase {
+            Phase::Body if is_answered || self.is_pipelined => Event::Body,
+            Phase::Commit if is_answered => Event::Commit,
+            _ => Event::NeedInput,
         }
     }
 
@@ -198,6 +230,12 @@ impl Transaction {
             Awaited::Mail => {}
             Awaited::Rcpt(index) => self.take_rcpt(index, reply),
             Awaited::Data => self.take_data(reply, out),
+            // No more of the body; what of it was written already still gets its replies.
+            Awaited::Chunk if is_refusal => {
+                self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
+                self.phase = Phase::Commands;
+            }
+            Awaited::Chunk => {}
             Awaited::Dot if is_refusal => {
                 self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
                 self.is_open_there = false;
@@ -236,7 +274,13 @@ impl Transaction {
             return;
         }
         match self.unsent.front() {
-            Some((Awaited::Data, _)) if !self.has_taken() => self.phase = Phase::Over,
+            Some((Awaited::Data | Awaited::Chunk, _)) if !self.has_taken() => {
+                self.phase = Phase::Over;
+            }
+            Some((Awaited::Chunk, _)) => {
+                self.unsent.clear();
+                self.phase = Phase::Body;
+            }
             Some(_) => self.send_next(out),
             None => self.phase = Phase::Over,
         }
@@ -263,15 +307,28 @@ impl Transaction {
 
     /// Writes more of the body.
     pub fn body(&mut self, chunk: &[u8], out: &mut BytesMut) {
-        if self.phase == Phase::Body {
-            self.stuffer.stuff(chunk, out);
+        if self.phase != Phase::Body {
+            return;
+        }
+        match &mut self.carriage {
+            Carriage::Data(stuffer) => stuffer.stuff(chunk, out),
+            Carriage::Bdat if chunk.is_empty() => {}
+            Carriage::Bdat => {
+                out.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+                out.extend_from_slice(chunk);
+                self.awaited.push_back(Awaited::Chunk);
+            }
         }
     }
 
-    /// Writes the final dot.
+    /// Writes the final dot, or the last chunk. It is empty: the others are answered before the commit,
+    /// and only this one makes the mail the server's.
     pub fn dot(&mut self, out: &mut BytesMut) {
-        if self.phase == Phase::Commit {
-            std::mem::take(&mut self.stuffer).finish(out);
+        if self.phase == Phase::Commit && self.awaited.is_empty() {
+            match &mut self.carriage {
+                Carriage::Data(stuffer) => std::mem::take(stuffer).finish(out),
+                Carriage::Bdat => out.extend_from_slice(b"BDAT 0 LAST\r\n"),
+            }
             self.phase = Phase::Commands;
             self.awaited.push_back(Awaited::Dot);
         }
@@ -309,8 +366,12 @@ fn fit(envelope: &Envelope, size: u64, offer: &Offer) -> Result<(), Trouble> {
         BodyKind::EightBitMime if !offer.has(Extension::EightBitMime) => {
             return Err(Trouble::NotOffered("8BITMIME"));
         }
-        // RFC 3030 §3: not with DATA, and BDAT is not spoken here.
-        BodyKind::BinaryMime => return Err(Trouble::NotOffered("BINARYMIME")),
+        // RFC 3030 §3: it goes by BDAT only, so BINARYMIME alone is no offer.
+        BodyKind::BinaryMime
+            if !(offer.has(Extension::BinaryMime) && offer.has(Extension::Chunking)) =>
+        {
+            return Err(Trouble::NotOffered("BINARYMIME"));
+        }
         _ => {}
     }
     match offer.max_size {
@@ -325,13 +386,13 @@ fn mail_command(envelope: &Envelope, size: u64, offer: &Offer) -> String {
     if offer.has(Extension::Size) {
         line += &format!(" SIZE={size}");
     }
-    if offer.has(Extension::EightBitMime) {
-        line += match envelope.body {
-            BodyKind::EightBitMime => " BODY=8BITMIME",
-            BodyKind::SevenBit => " BODY=7BIT",
-            _ => "",
-        };
-    }
+    let has_8bit = offer.has(Extension::EightBitMime);
+    line += match envelope.body {
+        BodyKind::EightBitMime if has_8bit => " BODY=8BITMIME",
+        BodyKind::SevenBit if has_8bit => " BODY=7BIT",
+        BodyKind::BinaryMime => " BODY=BINARYMIME",
+        _ => "",
+    };
     let mut addresses =
         envelope.sender.iter().chain(envelope.recipients.iter().map(|r| &r.address));
     if envelope.smtputf8 || addresses.any(|address| address.needs_smtputf8()) {

@@ -151,6 +151,7 @@ impl Server {
             command_timeout: Duration::from_secs(20),
             data_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            binarymime: true,
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod client;
 pub mod daemon;
+pub mod mailin;
 pub mod mails;
 pub mod mime;
 pub mod programs;

@@ -1,0 +1,468 @@
+//! The keys of `[[account]]` that say how a token is had.
+//!
+//! It promises that every key is asked for whatever the grant is, that a key which means nothing with
+//! the grant is told, and that what the surroundings offer (workload and managed identities put
+//! themselves into variables) is only a default. It must not read a file but through what it is given.
+
+use super::account::{is_guid, secret};
+use super::check::Surroundings;
+use super::identity::{self, HostWord};
+use super::preset::Preset;
+use super::secrets::Secrecy;
+use super::section::Section;
+use super::tree::Node;
+use super::value::{self, Written, Wrong, words};
+use super::{Grant, SecretFile};
+use crate::mail::Address;
+use crate::secret::Secret;
+use std::path::PathBuf;
+
+/// `grant`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum GrantWord {
+    ClientCredentials,
+    RefreshToken,
+    Password,
+    WorkloadIdentity,
+    ManagedIdentity,
+    ServiceAccount,
+    TokenCommand,
+    TokenFile,
+}
+
+words!(GrantWord {
+    "client_credentials" => ClientCredentials, "refresh_token" => RefreshToken, "password" => Password,
+    "workload_identity" => WorkloadIdentity, "managed_identity" => ManagedIdentity,
+    "service_account" => ServiceAccount, "token_command" => TokenCommand, "token_file" => TokenFile,
+} later {
+    "authorization_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
+    "device_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
+});
+
+impl GrantWord {
+    /// Whether the token is the application's own, so that a tenant must be named.
+    pub fn is_app_only(self) -> bool {
+        matches!(self, Self::ClientCredentials | Self::WorkloadIdentity)
+    }
+
+    /// Whether no token endpoint is asked.
+    pub fn is_brokered(self) -> bool {
+        matches!(self, Self::TokenCommand | Self::TokenFile)
+    }
+
+    /// The keys of [`KEYS`] that mean something.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::ClientCredentials => {
+                &["client_id", "client_secret", "client_secret_file", "certificate", "key"]
+            }
+            Self::RefreshToken => &[
+                "client_id",
+                "client_secret",
+                "client_secret_file",
+                "refresh_token",
+                "refresh_token_file",
+            ],
+            Self::Password => &[
+                "client_id",
+                "client_secret",
+                "client_secret_file",
+                "username",
+                "password",
+                "password_file",
+            ],
+            Self::WorkloadIdentity => &["client_id", "federated_token_file"],
+            Self::ManagedIdentity => &["client_id"],
+            Self::ServiceAccount => &["service_account_file"],
+            Self::TokenCommand => &["token_command"],
+            Self::TokenFile => &["token_file"],
+        }
+    }
+}
+
+/// Every key that belongs to some grant and has no default.
+const KEYS: [&str; 14] = [
+    "client_id",
+    "client_secret",
+    "client_secret_file",
+    "certificate",
+    "key",
+    "refresh_token",
+    "refresh_token_file",
+    "username",
+    "password",
+    "password_file",
+    "federated_token_file",
+    "service_account_file",
+    "token_command",
+    "token_file",
+];
+
+/// A program and its arguments.
+struct Command(Vec<String>);
+
+impl Written for Command {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        value::each(node, "a list of texts", |item| Ok(value::text(item)?.to_owned())).map(Self)
+    }
+    fn write(&self) -> String {
+        value::list(self.0.iter().map(Written::write))
+    }
+}
+
+/// What was written of all grants, whichever is meant.
+struct Keys {
+    client_id: Option<String>,
+    client_secret: Option<Secret>,
+    certificate: Option<SecretFile>,
+    key: Option<SecretFile>,
+    refresh_token: Option<Secret>,
+    username: Option<String>,
+    password: Option<Secret>,
+    federated_token_file: Option<SecretFile>,
+    identity_host: HostWord,
+    arc_key_dir: PathBuf,
+    service_account_file: Option<SecretFile>,
+    token_command: Option<Command>,
+    token_file: Option<SecretFile>,
+}
+
+/// The grant of one account; none where a problem was found that leaves none to build.
+pub(super) fn grant(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    preset: Preset,
+    word: Option<GrantWord>,
+    mailbox: Option<&Address>,
+) -> Option<Grant> {
+    let keys = keys(section, around, word, mailbox);
+    if preset.is_entra() {
+        check_entra(section, &keys);
+    }
+    let word = word?;
+    if !preset.facts().grants.contains(&word) {
+        let known: Vec<String> = preset.facts().grants.iter().map(Written::write).collect();
+        let what = format!("{} does not work with preset = {}", word.write(), preset.write());
+        section.wrong("grant", what, format!("write one of {}", known.join(", ")));
+    }
+    for key in KEYS.iter().filter(|key| !word.keys().contains(key) && section.is_given(key)) {
+        section.doubt(key, format!("means nothing with grant = {}", word.write()), "leave it out");
+    }
+    build(section, around, word, keys, mailbox)
+}
+
+fn keys(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    word: Option<GrantWord>,
+    mailbox: Option<&Address>,
+) -> Keys {
+    let is = |other: GrantWord| word == Some(other);
+    let offered = |name: &str| {
+        (around.variable)(name).filter(|_| is(GrantWord::WorkloadIdentity)).unwrap_or_default()
+    };
+    Keys {
+        client_id: text_or(section, "client_id", offered("AZURE_CLIENT_ID")),
+        client_secret: secret(section, around, "client_secret", "client_secret_file"),
+        certificate: file(section, around, "certificate", None, Secrecy::Public),
+        key: file(section, around, "key", None, Secrecy::Private),
+        refresh_token: secret(section, around, "refresh_token", "refresh_token_file"),
+        username: text_or(
+            section,
+            "username",
+            mailbox
+                .filter(|_| is(GrantWord::Password))
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        ),
+        password: secret(section, around, "password", "password_file"),
+        federated_token_file: file(
+            section,
+            around,
+            "federated_token_file",
+            Some(offered("AZURE_FEDERATED_TOKEN_FILE")),
+            Secrecy::Public,
+        ),
+        identity_host: section.or("identity_host", HostWord::Auto),
+        arc_key_dir: section.or("arc_key_dir", PathBuf::from("/var/opt/azcmagent/tokens")),
+        service_account_file: file(section, around, "service_account_file", None, Secrecy::Private),
+        token_command: section.optional("token_command"),
+        token_file: file(section, around, "token_file", None, Secrecy::Private),
+    }
+}
+
+fn text_or(section: &Section<'_>, key: &'static str, default: String) -> Option<String> {
+    match default.is_empty() {
+        true => section.optional(key),
+        false => Some(section.or(key, default)),
+    }
+}
+
+/// A file that is read at each use. What another program keeps renewing may be missing for a moment.
+fn file(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    key: &'static str,
+    default: Option<String>,
+    secrecy: Secrecy,
+) -> Option<SecretFile> {
+    let path = PathBuf::from(text_or(section, key, default.unwrap_or_default())?);
+    let (file, wrong) = (around.find_file)(&path, secrecy);
+    if let Some(Wrong { what, remedy, .. }) = wrong {
+        match key {
+            "token_file" | "federated_token_file" => section.doubt(key, what, remedy),
+            _ => section.wrong(key, what, remedy),
+        }
+    }
+    Some(file)
+}
+
+/// What people mix up in the portal.
+fn check_entra(section: &Section<'_>, keys: &Keys) {
+    if keys.client_id.as_deref().is_some_and(|id| !is_guid(id)) {
+        section.doubt("client_id", "is not a GUID as Entra's are", "compare it with the portal");
+    }
+    if keys.client_secret.as_ref().is_some_and(|secret| is_guid(secret.expose())) {
+        let written = ["client_secret", "client_secret_file"];
+        let key = written.into_iter().find(|key| section.is_given(key)).unwrap_or(written[0]);
+        section.doubt(
+            key,
+            "looks like the id of the secret, not like its value",
+            "copy the column \"Value\"; the portal shows it only once, so make a new secret if it is gone",
+        );
+    }
+}
+
+fn build(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    word: GrantWord,
+    keys: Keys,
+    mailbox: Option<&Address>,
+) -> Option<Grant> {
+    let needed = |key: &str, remedy: &str| {
+        if !section.is_given(key) && !section.is_given(&format!("{key}_file")) {
+            section.wrong(key, "is missing", remedy);
+        }
+    };
+    let secret_needed = |key: &str| {
+        needed(key, &format!("write {key}_file = \"…\", the name of a file that holds it"));
+    };
+    let has_id = word.keys().contains(&"client_id") && word != GrantWord::ManagedIdentity;
+    if has_id && keys.client_id.is_none() {
+        needed("client_id", CLIENT_ID_REMEDY);
+    }
+    match word {
+        GrantWord::ClientCredentials => client_credentials(section, keys, secret_needed),
+        GrantWord::RefreshToken => {
+            secret_needed("refresh_token");
+            Some(Grant::RefreshToken {
+                client_id: keys.client_id?,
+                client_secret: keys.client_secret,
+                refresh_token: keys.refresh_token?,
+            })
+        }
+        GrantWord::Password => {
+            secret_needed("password");
+            Some(Grant::Password {
+                client_id: keys.client_id?,
+                client_secret: keys.client_secret,
+                username: keys.username?,
+                password: keys.password?,
+            })
+        }
+        GrantWord::WorkloadIdentity => {
+            if keys.federated_token_file.is_none() {
+                needed("federated_token_file", FEDERATED_REMEDY);
+            }
+            let token_file = keys.federated_token_file?;
+            Some(Grant::WorkloadIdentity { client_id: keys.client_id?, token_file })
+        }
+        GrantWord::ManagedIdentity => {
+            let by_id = keys.client_id.is_some();
+            let host =
+                identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
+            Some(Grant::ManagedIdentity { client_id: keys.client_id, host })
+        }
+        GrantWord::ServiceAccount => {
+            needed("service_account_file", "write the name of the key file, JSON, from Google");
+            let subject = mailbox?.to_string();
+            Some(Grant::ServiceAccount { key_file: keys.service_account_file?, subject })
+        }
+        GrantWord::TokenCommand => {
+            needed("token_command", "write [\"/path/to/program\", \"argument\"]");
+            command(section, keys.token_command)
+        }
+        GrantWord::TokenFile => {
+            needed("token_file", "write the name of the file that another program renews");
+            Some(Grant::TokenFile { file: keys.token_file? })
+        }
+    }
+}
+
+const CLIENT_ID_REMEDY: &str =
+    "write the application (client) id shown on the app registration's overview page";
+const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";
+
+fn client_credentials(
+    section: &Section<'_>,
+    keys: Keys,
+    secret_needed: impl Fn(&str),
+) -> Option<Grant> {
+    if !section.is_given("certificate") && !section.is_given("key") {
+        secret_needed("client_secret");
+        let (client_id, client_secret) = (keys.client_id?, keys.client_secret?);
+        return Some(Grant::ClientCredentials { client_id, client_secret });
+    }
+    for key in ["client_secret", "client_secret_file"] {
+        if section.is_given(key) {
+            section.wrong(key, "stands beside a certificate", "keep one of the two");
+        }
+    }
+    if !section.is_given("certificate") {
+        section.wrong("certificate", "is missing", "write the PEM file with the certificate");
+    }
+    if !section.is_given("key") {
+        section.wrong(
+            "key",
+            "is missing",
+            "write the PEM file with the private key; it may be the certificate's",
+        );
+    }
+    let (certificate, key) = (keys.certificate?, keys.key?);
+    Some(Grant::Certificate { client_id: keys.client_id?, certificate, key })
+}
+
+fn command(section: &Section<'_>, command: Option<Command>) -> Option<Grant> {
+    let mut words = command?.0.into_iter();
+    let Some(program) = words.next() else {
+        section.wrong("token_command", "names no program", "write [\"/path/to/program\"]");
+        return None;
+    };
+    if !program.starts_with('/') {
+        let what = format!("{program:?} is no absolute path");
+        section.wrong("token_command", what, "write the program's whole path; no shell is used");
+    }
+    Some(Grant::TokenCommand { program: program.into(), arguments: words.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Grant, IdentityHost};
+
+    fn read(keys: &str, oauth: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let text = format!(
+            "[[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\n{keys}\n[account.oauth]\n{oauth}\n"
+        );
+        Config::from_text("submitd.toml", &text, &variables).map_err(|all| all.to_string())
+    }
+
+    const ID: &str = "client_id = \"0f8fad5b-d9cb-469f-a165-70867728950e\"\n";
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_remedy() {
+        for (keys, oauth, expected) in [
+            ("preset = \"gmail\"\ngrant = \"client_credentials\"", "", "does not work with preset"),
+            (
+                "preset = \"outlook\"\ngrant = \"password\"\npassword = \"x\"",
+                "",
+                "does not work with",
+            ),
+            (
+                "tenant = \"common\"\ngrant = \"password\"\npassword = \"x\"",
+                "",
+                "\"common\" takes no passwords",
+            ),
+            ("tenant = \"contoso.com\"\ngrant = \"password\"", "", "password: is missing"),
+            ("grant = \"token_command\"\ntoken_command = [\"az\"]", "", "is no absolute path"),
+            ("grant = \"token_command\"\ntoken_command = []", "", "names no program"),
+            ("grant = \"token_file\"", "", "token_file: is missing"),
+            ("grant = \"workload_identity\"", "", "AZURE_FEDERATED_TOKEN_FILE"),
+            (
+                "grant = \"managed_identity\"\nidentity_host = \"app_service\"",
+                "",
+                "IDENTITY_HEADER",
+            ),
+            ("grant = \"managed_identity\"", "token_url = \"http://10.0.0.1/t\"", "plain http"),
+            (
+                "tenant = \"contoso.com\"\ngrant = \"refresh_token\"\nrefresh_token = \"x\"",
+                "token_url = \"http://169.254.169.254/t\"",
+                "plain http",
+            ),
+            (
+                "tenant = \"contoso.com\"\ngrant = \"client_credentials\"\nkey = \"x\"",
+                "",
+                "certificate: is missing",
+            ),
+            ("grant = \"device_code\"", "", "is not available in this version"),
+        ] {
+            let problems = read(&format!("{ID}{keys}"), oauth, &[]).err().unwrap_or_default();
+            assert!(problems.contains(expected), "{keys}: {problems}");
+        }
+    }
+
+    #[test]
+    fn a_managed_identity_is_asked_where_the_host_says() {
+        let (endpoint, header) = (
+            ("IDENTITY_ENDPOINT", "http://169.254.129.3:8081/msi/token"),
+            ("IDENTITY_HEADER", "h"),
+        );
+        for (variables, expected, url) in [
+            (&[][..], IdentityHost::Imds, "http://169.254.169.254/metadata/identity/oauth2/token"),
+            (
+                &[endpoint, header],
+                IdentityHost::AppService { header: crate::secret::Secret::new("h") },
+                "http://169.254.129.3:8081/msi/token",
+            ),
+        ] {
+            let config = read("grant = \"managed_identity\"", "", variables).expect("valid");
+            let account = &config.accounts[0];
+            assert!(matches!(&account.grant,
+                Grant::ManagedIdentity { client_id: None, host } if *host == expected));
+            assert_eq!(account.oauth.token_url.as_str(), url);
+        }
+        let far = [("IDENTITY_ENDPOINT", "http://10.0.0.1/msi"), header];
+        assert!(read("grant = \"managed_identity\"", "", &far).is_err());
+    }
+
+    #[test]
+    fn presets_fill_host_endpoint_and_scope() {
+        let refresh = "grant = \"refresh_token\"\nrefresh_token = \"x\"\n";
+        for (keys, host, url, scope) in [
+            (
+                "preset = \"outlook\"",
+                "smtp-mail.outlook.com",
+                "https://login.microsoftonline.com/consumers/oauth2/v2.0/token",
+                "https://outlook.office.com/SMTP.Send offline_access",
+            ),
+            (
+                "preset = \"hve\"\ntenant = \"contoso.com\"",
+                "smtp.hve.mx.microsoft",
+                "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token",
+                "https://outlook.office.com/SMTP.Send offline_access",
+            ),
+            (
+                "preset = \"gmail\"",
+                "smtp.gmail.com",
+                "https://oauth2.googleapis.com/token",
+                "https://mail.google.com/",
+            ),
+            (
+                "preset = \"yahoo\"",
+                "smtp.mail.yahoo.com",
+                "https://api.login.yahoo.com/oauth2/get_token",
+                "mail-w",
+            ),
+        ] {
+            let config = read(&format!("{ID}{refresh}{keys}"), "", &[]).expect(keys);
+            let account = &config.accounts[0];
+            assert_eq!((account.upstream.host.as_str(), account.upstream.port), (host, 587));
+            assert_eq!(
+                (account.oauth.token_url.as_str(), account.oauth.scope.as_str()),
+                (url, scope)
+            );
+        }
+    }
+}
