@@ -37,7 +37,13 @@ pub(super) async fn submission(
     };
     let octets = write(entry, notice, reporter, to, (&original, is_whole), id);
     // What was taken with 8 bits goes back as it came.
-    let body_kind = if octets.is_ascii() { BodyKind::Undeclared } else { entry.envelope.body };
+    // The report itself has lines, also where its original was declared binary.
+    let body_kind = match entry.envelope.body {
+        BodyKind::EightBitMime | BodyKind::BinaryMime if !octets.is_ascii() => {
+            BodyKind::EightBitMime
+        }
+        _ => BodyKind::Undeclared,
+    };
     let mut writer = queue.spool_report();
     writer.write(&octets).await?;
     let body = writer.finish().await?;
@@ -116,7 +122,7 @@ async fn whole(queue: &Queue, entry: &Entry, notice: &Notice) -> Option<Vec<u8>>
     // Declared 8 bits need an upstream that takes them: one that answered to the mail has said so.
     let mut failed = notice.fates.iter().filter(|told| told.kind == Kind::Failed);
     let is_bearable = whole.is_ascii()
-        || entry.envelope.body == BodyKind::Undeclared
+        || matches!(entry.envelope.body, BodyKind::Undeclared | BodyKind::SevenBit)
         || failed.all(|told| told.diagnostic.is_some());
     (is_bearable && bounce::is_returnable(&whole)).then_some(whole)
 }

@@ -5,7 +5,7 @@ use crate::support::client::Client;
 use crate::support::daemon::Daemon;
 use crate::support::world::World;
 use std::sync::Arc;
-use submitd::mail::{Notify, Ret};
+use submitd::mail::{BodyKind, Notify, Ret};
 use submitd::sandbox::Message;
 use submitd::sandbox::faults::{Fault, ReplyText, Switch};
 
@@ -138,4 +138,30 @@ fn a12_failures_are_told_to_whom_they_interest_whole_where_ret_says_so() {
         assert_eq!(text.contains("the body\r\n"), is_whole, "{ret}: {text}");
         assert_eq!(text.contains("Content-Type: message/rfc822\r\n"), is_whole, "{ret}: {text}");
     }
+}
+
+#[test]
+fn a12_a_mail_of_eight_bits_comes_back_whole_as_declared() {
+    let world = World::new();
+    world.faults(|faults| {
+        let no = ReplyText::new("550 5.1.1 no such user").unwrap();
+        faults.smtp.recipients.insert("ann@example.org".into(), Fault::always(no));
+    });
+    let daemon = one_by_one(&world);
+    let body = "Grüße\r\n";
+    let mut client = Client::hello(daemon.address()).unwrap();
+    for (command, code) in [
+        ("MAIL FROM:<erp@contoso.com> BODY=8BITMIME RET=FULL", "250"),
+        ("RCPT TO:<ann@example.org>", "250"),
+        ("DATA", "354"),
+        (&format!("{TEXT}{body}."), "250"),
+    ] {
+        let reply = client.say(command).unwrap();
+        assert!(reply.starts_with(code), "{command}: {reply}");
+    }
+    let messages = all(&world, &daemon, 1);
+    assert_eq!(messages[0].envelope.body, BodyKind::EightBitMime);
+    let text = messages[0].text();
+    assert!(text.contains("Content-Type: message/rfc822\r\n"), "{text}");
+    assert!(text.contains(&format!("the body\r\n{body}")), "{text}");
 }
