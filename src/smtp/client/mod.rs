@@ -9,6 +9,7 @@
 //! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
 //! ```
 
+mod envelope;
 mod transaction;
 
 pub use transaction::{Refusal, Step, Trouble};
