@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
     }
     // The only TLS provider of the program; a second call would be harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    end_quietly_without_reader();
     let command = match Command::try_parse() {
         Ok(command) => command,
         Err(error) => {
@@ -109,6 +110,18 @@ fn as_sendmail() -> Option<ExitCode> {
     }
     let is_verb = words.next()? == "sendmail";
     is_verb.then(|| sendmail::run(sendmail::Called::Sendmail, None, words))
+}
+
+/// `submitd config show | head` is no mistake: `println!` panics where the reader is gone, and that would
+/// be shown as a fault of ours.
+fn end_quietly_without_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.contains("stdout: Broken pipe")) {
+            std::process::exit(i32::from(exit::OK));
+        }
+        usual(panic);
+    }));
 }
 
 /// The configuration of `file` and the environment; where it has mistakes, all of them are told.

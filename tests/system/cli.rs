@@ -184,3 +184,11 @@ fn sandbox_prints_a_configuration_that_works() {
     assert!(killed.success());
     assert!(sandbox.wait().unwrap().success());
 }
+
+#[test]
+fn a_reader_that_leaves_early_is_no_fault_of_ours() {
+    let line = format!("{} demo --once | head -n 1", binary().display());
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.is_empty(), "{text}");
+}
