@@ -100,6 +100,25 @@ fn says(text: &str, words: &[&str]) {
     }
 }
 
+#[test]
+fn refresh_token_and_the_one_that_came_back_serves_the_next_start() {
+    let world = world(|_| {});
+    let first = Options::default().refresh_token;
+    let keys = format!(
+        "grant = \"refresh_token\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n\
+         refresh_token = \"{}\"",
+        first.expose()
+    );
+    let config = config(&world, &keys, &tenant(&world));
+    let mut daemon = arrives(&world, &config, &[], &[first.expose()]);
+    assert!(daemon.stop().success());
+    let kept = std::fs::read_to_string(world.path().join("state/tokens")).unwrap();
+    assert!(!kept.contains(first.expose()), "sealed");
+    let daemon = world.start(&config).run();
+    send(&daemon, "the next start");
+    assert_eq!(world.messages(2).len(), 2);
+}
+
 fn password_keys(password: &str) -> String {
     format!(
         "grant = \"password\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n\
