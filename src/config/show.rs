@@ -131,7 +131,9 @@ fn remedy(stranger: &Stranger, known: &[String]) -> String {
     let spelt = |key: &str| match &stranger.place {
         Origin::File(_) => format!("\"{key}\""),
         Origin::Environment(variable) => {
-            let stem = &variable[..variable.len().saturating_sub(stranger.key.len())];
+            // The last level is cut off where it begins: it was escaped, so its length says nothing.
+            let last = variable.rfind("__").map_or("SUBMITD_".len(), |at| at + 2);
+            let stem = variable.get(..last).unwrap_or_default();
             format!("{stem}{}", key.to_uppercase())
         }
     };
