@@ -116,6 +116,9 @@ fn take_down(witness: &mut Witness, world: &World, mut daemon: Daemon) {
     let words = std::fs::read(format!("/proc/{}/cmdline", daemon.child.id())).unwrap();
     witness.output("process list", words);
     witness.state(&world.path().join("state"));
+    // A stop right after the 250 would come before delivery has said anything.
+    let loud = |line: &String| ["TRACE", "DEBUG"].iter().any(|level| line.contains(level));
+    daemon.log.wait_until(|lines| lines.iter().any(loud).then_some(()));
     daemon.stop();
     witness.state(&world.path().join("state"));
     for token in world.sandbox.tokens() {
