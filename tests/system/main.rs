@@ -28,6 +28,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// Killed at random moments again and again, every promise is counted and kept.
+mod kills;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

@@ -3,12 +3,16 @@
 pub mod authority;
 pub mod client;
 pub mod daemon;
+pub mod dice;
+pub mod load;
 pub mod mailin;
 pub mod mails;
 pub mod mime;
 pub mod programs;
+pub mod rounds;
 pub mod servers;
 pub mod talk;
+pub mod tally;
 pub mod trap;
 pub mod turnstile;
 pub mod witness;
