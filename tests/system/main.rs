@@ -30,6 +30,8 @@ mod idle;
 mod interop;
 /// Killed at random moments again and again, every promise is counted and kept.
 mod kills;
+/// The power fails: what was not synced is gone, what got a 250 is not.
+mod power;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

@@ -4,6 +4,7 @@ pub mod authority;
 pub mod client;
 pub mod daemon;
 pub mod dice;
+pub mod disk;
 pub mod load;
 pub mod mailin;
 pub mod mails;
