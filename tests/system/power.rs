@@ -53,7 +53,7 @@ fn hand_in(daemon: &Daemon, number: usize) -> String {
 
 /// The power fails and comes back, and nobody had the time to say good-bye.
 fn cut(disk: &mut Disk, mut daemon: Daemon) {
-    disk.cut();
+    disk.cut(daemon.child.id());
     daemon.signal("KILL");
     daemon.wait();
     disk.plug_in();
@@ -74,7 +74,7 @@ fn b02_power_cuts_under_load_right_after_a_250_lose_nothing() {
             let before = ledger.acknowledged().len();
             ledger.set_up(true);
             ledger.wait_for(before + 1 + usize::try_from(dice.below(60)).unwrap());
-            disk.cut();
+            disk.cut(life.child.id());
             life.kill(ledger);
             disk.plug_in();
         };
@@ -123,7 +123,7 @@ fn b02_power_cut_loses_mail_where_syncs_are_only_pretended() {
         let kept = [hand_in(&daemon, 1), hand_in(&daemon, 2)];
         let trap = Trap::lay(&daemon, None, "fsync,fdatasync", "retval=0");
         let ids: Vec<String> = (3..20).map(|number| hand_in(&daemon, number)).collect();
-        disk.cut();
+        disk.cut(daemon.child.id());
         daemon.signal("KILL");
         daemon.wait();
         drop(trap);

@@ -40,8 +40,18 @@ impl Disk {
         self.switch = Some(switch.expect("xfs_io is needed: scripts/install-test-tools"));
     }
 
-    /// The power fails: nothing is written any more, every call that wants to is an error.
-    pub fn cut(&mut self) {
+    /// The power fails under this process: it does not take another step, and nothing is written any more.
+    ///
+    /// The process stands first. Where it ran on over the cut, a sync that is under way in that moment can
+    /// return success for what both file systems have just thrown away, and a machine without power sees
+    /// neither that nor the 250 which would follow. What it said before the stop, it said before the cut.
+    pub fn cut(&mut self, pid: u32) {
+        run(Command::new("kill").args(["-s", "STOP", &pid.to_string()]));
+        let ends = Instant::now() + PATIENCE;
+        while !stands(pid) {
+            assert!(Instant::now() < ends, "process {pid} does not stand still");
+            std::thread::yield_now();
+        }
         let switch = self.switch.as_mut().expect("cut once");
         let mut word = switch.stdin.take().unwrap();
         word.write_all(b"shutdown\n").unwrap();
@@ -71,6 +81,17 @@ impl Disk {
             std::thread::park_timeout(Duration::from_millis(10));
         }
     }
+}
+
+/// Whether all threads of the process are stopped, or in a call to the disk that they cannot leave.
+fn stands(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it is in parentheses and may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        matches!(state, Some('T' | 't' | 'D'))
+    })
 }
 
 impl Drop for Disk {

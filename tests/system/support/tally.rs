@@ -3,7 +3,7 @@
 //! One mail is handed in once, whatever its answer: a double is never of the client's own making.
 
 use super::load::mail;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A mail that the upstream took.
@@ -17,8 +17,8 @@ pub struct Arrival {
 pub struct Tally {
     /// Mails that clients began to hand in.
     pub begun: usize,
-    /// Numbers of the mails that got their 250.
-    pub acknowledged: BTreeSet<usize>,
+    /// The mails that got their 250, with its words.
+    pub acknowledged: BTreeMap<usize, String>,
     /// What the upstream took.
     pub arrivals: Vec<Arrival>,
     /// How often each queue id was said to be of unknown fate.
@@ -70,19 +70,19 @@ impl Tally {
                 *copies.entry((number, recipient)).or_default() += 1;
             }
         }
-        for &number in &self.acknowledged {
+        for (&number, words) in &self.acknowledged {
             for recipient in mail::recipients(number) {
                 verdict.promised += 1;
                 if copies.contains_key(&(number, recipient.as_str())) {
                     verdict.delivered += 1;
                 } else {
-                    verdict.lost.push(format!("mail {number} to {recipient}"));
+                    verdict.lost.push(format!("mail {number} to {recipient}: {words:?}"));
                 }
             }
         }
         for ((number, recipient), count) in copies {
             verdict.most_copies = verdict.most_copies.max(count);
-            verdict.unpromised += usize::from(!self.acknowledged.contains(&number));
+            verdict.unpromised += usize::from(!self.acknowledged.contains_key(&number));
             verdict.doubles += usize::from(count > 1);
             let moments = self.uncertain.get(&ids[&number]).copied().unwrap_or(0);
             if count > 1 + moments {
@@ -133,13 +133,17 @@ fn arrivals(number: usize, id: &str, count: usize) -> impl Iterator<Item = Arriv
     (0..count).map(copy)
 }
 
+fn said(numbers: &[usize]) -> BTreeMap<usize, String> {
+    numbers.iter().map(|&number| (number, "250 2.0.0 OK".to_owned())).collect()
+}
+
 const ID: &str = "0123456789ABCDEF";
 
 #[test]
 fn a_mail_that_came_once_keeps_the_promise() {
     let tally = Tally {
         begun: 2,
-        acknowledged: [1].into(),
+        acknowledged: said(&[1]),
         arrivals: arrivals(1, ID, 1).collect(),
         uncertain: BTreeMap::new(),
     };
@@ -151,7 +155,7 @@ fn a_mail_that_came_once_keeps_the_promise() {
 #[test]
 fn a_mail_that_is_lost_is_seen_and_so_is_one_recipient_of_many() {
     let many = (0..100).find(|number| mail::recipients(*number).len() > 1).unwrap();
-    let mut tally = Tally { begun: 200, acknowledged: [many, 150].into(), ..Tally::default() };
+    let mut tally = Tally { begun: 200, acknowledged: said(&[many, 150]), ..Tally::default() };
     tally.arrivals = arrivals(many, ID, 1).collect();
     tally.arrivals[0].recipients.pop();
     let lost = tally.judge().lost;
@@ -162,7 +166,7 @@ fn a_mail_that_is_lost_is_seen_and_so_is_one_recipient_of_many() {
 fn a_double_needs_an_uncertain_moment_for_each_copy() {
     let mut tally = Tally {
         begun: 10,
-        acknowledged: [3].into(),
+        acknowledged: said(&[3]),
         arrivals: arrivals(3, ID, 2).collect(),
         uncertain: BTreeMap::new(),
     };
@@ -175,7 +179,7 @@ fn a_double_needs_an_uncertain_moment_for_each_copy() {
 
 #[test]
 fn a_mail_that_came_changed_or_cut_is_seen() {
-    let mut tally = Tally { begun: 10, acknowledged: [3].into(), ..Tally::default() };
+    let mut tally = Tally { begun: 10, acknowledged: said(&[3]), ..Tally::default() };
     tally.arrivals = arrivals(3, ID, 1).collect();
     tally.arrivals[0].raw.pop();
     assert_eq!(tally.judge().broken.len(), 1);

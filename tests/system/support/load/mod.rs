@@ -7,7 +7,7 @@ pub mod mail;
 
 use super::client::Client;
 use super::daemon::PATIENCE;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -32,7 +32,8 @@ struct Pages {
     /// Somebody is there to take mail.
     is_up: bool,
     is_over: bool,
-    acknowledged: BTreeSet<usize>,
+    /// With the words in which it was said.
+    acknowledged: BTreeMap<usize, String>,
 }
 
 impl Ledger {
@@ -67,11 +68,11 @@ impl Ledger {
         Some(pages.begun)
     }
 
-    fn end(&self, number: usize, is_acknowledged: bool) {
+    fn end(&self, number: usize, taken: Option<String>) {
         let mut pages = self.pages.lock().unwrap();
         pages.ended += 1;
-        if is_acknowledged {
-            pages.acknowledged.insert(number);
+        if let Some(words) = taken {
+            pages.acknowledged.insert(number, words);
         }
         self.changed.notify_all();
     }
@@ -91,14 +92,14 @@ impl Ledger {
         self.pages.lock().unwrap().begun
     }
 
-    pub fn acknowledged(&self) -> BTreeSet<usize> {
+    pub fn acknowledged(&self) -> BTreeMap<usize, String> {
         self.pages.lock().unwrap().acknowledged.clone()
     }
 }
 
-/// A way to hand in one mail; false where no 250 came.
+/// A way to hand in one mail; gives the words of the 250, if one came.
 trait Hand: Send {
-    fn hand_in(&mut self, number: usize) -> bool;
+    fn hand_in(&mut self, number: usize) -> Option<String>;
 }
 
 /// Starts all clients in `scope`; they end when the ledger is closed.
@@ -134,7 +135,7 @@ struct Own {
 }
 
 impl Own {
-    fn try_hand_in(&mut self, number: usize) -> std::io::Result<bool> {
+    fn try_hand_in(&mut self, number: usize) -> std::io::Result<Option<String>> {
         let client = match &mut self.client {
             Some(client) => client,
             None => self.client.insert(Client::hello(self.address)?),
@@ -145,25 +146,25 @@ impl Own {
         for command in commands {
             if client.say(&command)?.starts_with(['4', '5']) {
                 client.say("RSET")?;
-                return Ok(false);
+                return Ok(None);
             }
         }
         client.write(&mail::octets(number))?;
         client.write(b".\r\n")?;
-        let is_taken = client.reply()?.starts_with("250");
+        let reply = client.reply()?;
         if !self.is_reused {
             let _ = client.say("QUIT");
             self.client = None;
         }
-        Ok(is_taken)
+        Ok(reply.starts_with("250").then_some(reply))
     }
 }
 
 impl Hand for Own {
-    fn hand_in(&mut self, number: usize) -> bool {
+    fn hand_in(&mut self, number: usize) -> Option<String> {
         self.try_hand_in(number).unwrap_or_else(|_| {
             self.client = None;
-            false
+            None
         })
     }
 }
@@ -189,7 +190,7 @@ impl Smtplib {
 }
 
 impl Hand for Smtplib {
-    fn hand_in(&mut self, number: usize) -> bool {
+    fn hand_in(&mut self, number: usize) -> Option<String> {
         let octets = mail::octets(number);
         let to = mail::recipients(number).join(",");
         writeln!(self.orders, "{} {to}", octets.len()).unwrap();
@@ -197,7 +198,7 @@ impl Hand for Smtplib {
         self.orders.flush().unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
-        answer.trim_end() == "taken"
+        (answer.trim_end() == "taken").then(|| "by smtplib".to_owned())
     }
 }
 
@@ -214,7 +215,7 @@ struct Curl {
 }
 
 impl Hand for Curl {
-    fn hand_in(&mut self, number: usize) -> bool {
+    fn hand_in(&mut self, number: usize) -> Option<String> {
         let mut command = Command::new("curl");
         command.args(["-s", "--mail-from", "erp@contoso.com", "--upload-file", "-"]);
         for to in mail::recipients(number) {
@@ -228,6 +229,6 @@ impl Hand for Curl {
             .expect("curl(1) is needed: scripts/install-test-tools");
         // It ends early where nobody listens.
         let _ = child.stdin.take().unwrap().write_all(&mail::octets(number));
-        child.wait().unwrap().success()
+        child.wait().unwrap().success().then(|| "by curl".to_owned())
     }
 }
