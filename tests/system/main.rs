@@ -30,6 +30,8 @@ mod idle;
 mod interop;
 /// Killed at random moments again and again, every promise is counted and kept.
 mod kills;
+/// Much at once, and what is ill disturbs nobody.
+mod many;
 /// The power fails: what was not synced is gone, what got a 250 is not.
 mod power;
 /// What got a 250 survives kill -9.
