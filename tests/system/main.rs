@@ -16,6 +16,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Every call to the disk may fail; the client may try again.
+mod disks;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
@@ -32,6 +34,8 @@ mod interop;
 mod kills;
 /// Much at once, and what is ill disturbs nobody.
 mod many;
+/// Peers that refuse, reset, swallow and drip; clocks that jump.
+mod peers;
 /// The power fails: what was not synced is gone, what got a 250 is not.
 mod power;
 /// What got a 250 survives kill -9.

@@ -1,6 +1,7 @@
 //! What all system tests stand on: the real binary, the sandbox, real programs.
 
 pub mod authority;
+pub mod breaker;
 pub mod client;
 pub mod daemon;
 pub mod dice;
