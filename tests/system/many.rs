@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use submitd::mail::{Address, BodyKind, Envelope, Id, Recipient};
 use submitd::queue::{Queue, Settings, Submission};
@@ -251,4 +252,50 @@ fn b22_ten_good_accounts_do_not_notice_two_that_are_ill() {
     assert_eq!(counts.len(), 10, "{counts:?}");
     assert!(counts.values().all(|count| *count == 10), "{counts:?}");
     assert_eq!(world.sandbox.statistics().login_failures, 0);
+}
+
+#[test]
+fn b20_a_hundred_reloads_under_load_good_broken_and_changed_drop_no_session_and_no_mail() {
+    let world = World::new();
+    let good = world.config(&World::listener("max_message_size = \"1 MB\""));
+    let changed = good.replace("1 MB", "2 MB");
+    let broken = good.replace("mailbox =", "mailbocks =");
+    let mut daemon = world.start(&good).run();
+    let (address, file) = (daemon.address(), world.path().join("submitd.toml"));
+    let sent = AtomicUsize::new(0);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (sent, is_over) = (&sent, &is_over);
+            scope.spawn(move || {
+                // One session through all of it.
+                let mut session = Client::hello(address).unwrap();
+                while !is_over.load(Ordering::Relaxed) {
+                    let number = sent.fetch_add(1, Ordering::Relaxed);
+                    let text = format!("From: erp@contoso.com\r\nSubject: {number}\r\n\r\nx\r\n");
+                    let to = format!("r{number}@example.org");
+                    let reply = session.mail("erp@contoso.com", &to, &text).unwrap();
+                    assert!(reply.starts_with("250"), "client {client}: {reply}");
+                }
+            });
+        }
+        for round in 0..100 {
+            std::fs::write(&file, [&good, &broken, &changed][round % 3]).unwrap();
+            daemon.signal("HUP");
+            daemon.wait_state("READY=1");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let count = sent.into_inner();
+    let messages = world.messages(count);
+    let mut recipients: Vec<_> =
+        messages.iter().map(|message| message.recipients()[0].to_owned()).collect();
+    recipients.sort();
+    recipients.dedup();
+    println!("{count} mails in four sessions over 100 reloads");
+    assert_eq!((messages.len(), recipients.len()), (count, count), "each once");
+    let said = daemon.log.text();
+    assert!(said.matches("configuration reloaded").count() >= 60, "{said}");
+    assert!(said.matches("mailbocks").count() >= 30, "{said}");
+    assert!(daemon.stop().success());
 }
