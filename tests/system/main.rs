@@ -16,6 +16,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Every known code, reply and mistake is made, and what the administrator reads is compared.
+mod diagnosis;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
