@@ -4,156 +4,21 @@
 //! One sandbox, and a walk by the library for each row: HTTP, TLS and SMTP are real, only the process is
 //! saved. A row of the data without a fixture here fails too.
 
-use crate::support::daemon::binary;
-use crate::support::world::{RUNTIME, World};
+use crate::support::walk::{
+    APP, by_managed_identity, by_secret, by_service_account, remedy, says, trial, walk, world,
+};
+use crate::support::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
-use submitd::check::{self, Finding, Outcome, Step, Trial, Trouble};
-use submitd::config::Config;
+use submitd::check::{Finding, Step, Trial};
 use submitd::diagnosis::exchange::{self, Place};
-use submitd::diagnosis::{Class, entra, google, managed, token};
-use submitd::mail::Address;
-use submitd::oauth::Keeper;
-use submitd::sandbox::faults::{AuthRefusal, Fault, Faults, ReplyText, Stage, Switch, TokenAnswer};
-use submitd::sandbox::{Identities, Limits, Options};
+use submitd::diagnosis::{Class, entra, google, managed};
+use submitd::sandbox::faults::{Fault, ReplyText, Stage, TokenAnswer};
 
-/// One row: who can mend it, and words of the remedy.
+/// Who can mend it.
 const A: Class = Class::Administrator;
 const U: Class = Class::SignIn;
 const T: Class = Class::Transient;
-
-const APP: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
-const PUBLIC: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
-
-/// A walk: every step with what it came to, and the end.
-struct Walk {
-    steps: Vec<(Step, Finding)>,
-    outcome: Outcome,
-}
-
-impl Walk {
-    /// The step that broke.
-    fn broken(&self) -> (Step, &Trouble) {
-        let broken = self.steps.iter().find_map(|(step, finding)| match finding {
-            Finding::Broken(trouble) => Some((*step, trouble)),
-            _ => None,
-        });
-        broken.unwrap_or_else(|| panic!("nothing broke: {:?}", self.steps))
-    }
-
-    fn doubts(&self) -> Vec<&Trouble> {
-        let doubt = |(_, finding): &'_ (Step, Finding)| matches!(finding, Finding::Doubt(_));
-        let doubts = self.steps.iter().filter(|step| doubt(step));
-        doubts
-            .filter_map(|(_, finding)| match finding {
-                Finding::Doubt(trouble) => Some(trouble),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// What was seen at a step that went well.
-    fn seen(&self, wanted: Step) -> &str {
-        let seen = self.steps.iter().find_map(|(step, finding)| match finding {
-            Finding::Good(seen) if *step == wanted => Some(seen.as_str()),
-            _ => None,
-        });
-        seen.unwrap_or_else(|| panic!("{wanted:?}: {:?}", self.steps))
-    }
-}
-
-fn trial(from: Option<&str>, to: Option<&str>) -> Trial {
-    let address = |text: &str| Address::parse(text).unwrap();
-    let message = "From: ERP <erp@contoso.com>\r\nSubject: trial\r\n\r\nHello.\r\n";
-    Trial {
-        from: from.map(address),
-        mail: to.map(|to| (address(to), message.as_bytes().to_vec().into())),
-    }
-}
-
-/// A configuration whose account has these keys, and these in `[account.oauth]`.
-fn config(world: &World, keys: &str, oauth: &str) -> String {
-    format!(
-        "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n\
-         [[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\n{keys}\n\
-         [account.upstream]\nhost = \"localhost\"\nport = {port}\nca_file = \"{dir}/sandbox-ca.pem\"\n\
-         [account.oauth]\n{oauth}\n",
-        dir = world.path().display(),
-        port = world.sandbox.smtp_addr().port(),
-    )
-}
-
-/// By the application's secret.
-fn by_secret(world: &World) -> String {
-    let secret = Options::default().client_secret;
-    let keys = format!(
-        "grant = \"client_credentials\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{APP}\"\n\
-         client_secret = \"{}\"",
-        secret.expose()
-    );
-    config(world, &keys, &format!("token_url = \"{}\"", world.sandbox.token_url()))
-}
-
-/// By a refresh token; the account is a person's.
-fn by_person(world: &World) -> String {
-    let token = Options::default().refresh_token;
-    let keys = format!(
-        "grant = \"refresh_token\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n\
-         refresh_token = \"{}\"",
-        token.expose()
-    );
-    config(world, &keys, &format!("token_url = \"{}\"", world.sandbox.token_url()))
-}
-
-fn by_managed_identity(world: &World) -> String {
-    let url = format!("{}/metadata/identity/oauth2/token", world.sandbox.web_url());
-    config(world, "grant = \"managed_identity\"\n", &format!("token_url = \"{url}\""))
-}
-
-fn by_service_account(world: &World) -> String {
-    let path = world.path().join("key.json");
-    std::fs::write(&path, Identities::default().service_account_file()).unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let keys =
-        "preset = \"gmail\"\ngrant = \"service_account\"\nservice_account_file = \"key.json\"";
-    config(world, keys, &format!("token_url = \"{}/google/token\"", world.sandbox.web_url()))
-}
-
-fn walk(world: &World, text: &str, trial: &Trial) -> Walk {
-    let path = world.path().join("check.toml");
-    std::fs::write(&path, text).unwrap();
-    let config = Config::load(Some(&path), std::iter::empty())
-        .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-    let state = tempfile::tempdir_in(world.path()).unwrap();
-    RUNTIME.block_on(async {
-        let keeper = Keeper::open(&config.accounts, state.path()).unwrap();
-        let mut steps = Vec::new();
-        let tell = |step, finding| steps.push((step, finding));
-        let account = &config.accounts[0];
-        let outcome = check::walk(account, &config.hostname, &keeper, trial, tell).await;
-        Walk { steps, outcome }
-    })
-}
-
-fn world(change: impl FnOnce(&mut Options)) -> World {
-    let mut options = Options { limits: Limits::NONE, ..Options::default() };
-    change(&mut options);
-    World::with(options)
-}
-
-/// The words in the text, blanks and line ends being the same.
-fn says(text: &str, words: &[&str], of: &str) {
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for word in words {
-        assert!(flat.contains(word), "{of}: {word:?} is not in:\n{text}");
-    }
-}
-
-fn remedy(trouble: &Trouble) -> &str {
-    trouble.remedy.as_deref().unwrap_or_default()
-}
 
 /// Walks with this answer of the token endpoint and looks at what is told.
 fn refused(world: &World, text: &str, status: u16, body: &Value, class: Class, words: &[&str]) {

@@ -8,6 +8,8 @@ mod support;
 mod accounts;
 /// Binary mail arrives octet for octet, and is not invited where it could not go on.
 mod binary;
+/// `submitd check` and the mistakes of administrators, told apart from one another.
+mod check;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// Every program in every way, and the table of it.
