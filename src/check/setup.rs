@@ -268,6 +268,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn each_grant_gets_its_own_lines_with_the_accounts_names() {
         let mailbox = "mailbox = \"erp@contoso.com\"\n";
         for (keys, words) in [

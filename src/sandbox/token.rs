@@ -110,7 +110,7 @@ impl Tokens {
         for (name, value) in &faults.claims {
             claims[name] = value.clone();
         }
-        let grant = if faults.claims.is_empty() { grant } else { grant.as_claimed(&claims) };
+        let grant = if faults.claims.is_empty() { grant } else { grant.with_claims(&claims) };
         let text = if faults.opaque { opaque() } else { write(&claims) };
         let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
         self.access.insert(text.clone(), (grant, ends));
@@ -238,7 +238,7 @@ pub(super) fn is_outlook(audience: &str) -> bool {
 
 impl Grant {
     /// What a server that reads these claims makes of it.
-    fn as_claimed(self, claims: &Value) -> Self {
+    fn with_claims(self, claims: &Value) -> Self {
         let text = |name: &str| claims[name].as_str().map(str::to_owned);
         let role = |role: &Value| role == "SMTP.SendAsApp";
         let scope = text("scp").unwrap_or_default();
