@@ -29,13 +29,9 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 3] = [
+const ACCOUNT_LATER: [(&str, &str); 2] = [
     ("transport", "leave it out: mail goes by SMTP"),
     ("client_secret_expires", "leave it out and watch the date in the portal"),
-    (
-        "certificate_password",
-        "write certificate and key as PEM: openssl pkcs12 -in erp.pfx -nodes -out erp.pem",
-    ),
 ];
 const UPSTREAM_LATER: [(&str, &str); 1] =
     [("recipients_per_day", "leave it out; the provider's own quota holds")];

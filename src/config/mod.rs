@@ -6,6 +6,7 @@
 mod account;
 mod address;
 mod admin;
+mod application;
 mod certificate;
 mod check;
 mod credential;
@@ -29,7 +30,7 @@ mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Grant, IdentityHost};
+pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};

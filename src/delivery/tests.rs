@@ -4,7 +4,7 @@
 //! may jump while it writes; a test may therefore ask "not before", never "not after".
 
 use super::*;
-use crate::config::{Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
+use crate::config::{Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope, Notify, Recipient};
 use crate::oauth::{AccessToken, TokenError};
@@ -138,8 +138,10 @@ fn account(name: &str, mailbox: &str) -> Account {
         name: name.into(),
         mailbox: address(mailbox),
         grant: Grant::ClientCredentials {
-            client_id: "id".into(),
-            client_secret: Secret::new("secret"),
+            application: Application {
+                client_id: "id".into(),
+                proof: Proof::Secret(Secret::new("secret")),
+            },
         },
         upstream: Upstream {
             host: "smtp.office365.com".into(),
