@@ -86,7 +86,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let accounts = accounts(&top, around);
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
-    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0));
+    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0), &names);
     let headers = headers(top.section("headers", "headers"));
     let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
@@ -169,7 +169,7 @@ fn check_unique(section: &Section<'_>, names: &mut HashSet<String>, fold: fn(&st
     }
 }
 
-fn queue(section: Section<'_>, largest: u64) -> Queue {
+fn queue(section: Section<'_>, largest: u64, accounts: &[String]) -> Queue {
     let (second, hour, day) =
         (Duration::from_secs(1), Duration::from_secs(3_600), Duration::from_secs(86_400));
     let size = section.within("max_size", Size(2 << 30), Size(1 << 20)..=Size(1 << 50));
@@ -188,8 +188,25 @@ fn queue(section: Section<'_>, largest: u64) -> Queue {
         section.wrong("schedule", "holds no pause, or one that is out of range", remedy);
     }
     let history = section.within("history", day * 7, Duration::ZERO..=YEAR);
+    let uncertain_pause = section.within("uncertain_pause", second * 300, second..=YEAR);
+    let bounce_account = section.optional::<String>("bounce_account");
+    if let Some(name) = &bounce_account
+        && !accounts.contains(name)
+    {
+        let remedy = "write the name of one of the accounts, or leave it out";
+        section.wrong("bounce_account", format!("there is no account {name:?}"), remedy);
+    }
     section.finish(&[]);
-    Queue { max_size: size.0, reserve: reserve.0, expire, delay_notice, schedule, history }
+    Queue {
+        max_size: size.0,
+        reserve: reserve.0,
+        expire,
+        delay_notice,
+        schedule,
+        history,
+        uncertain_pause,
+        bounce_account,
+    }
 }
 
 fn headers(section: Section<'_>) -> Headers {

@@ -266,6 +266,12 @@ pub struct Upstream {
     pub connections: Limit,
     /// Messages a minute, per mailbox.
     pub messages_per_minute: Limit,
+    /// Recipients in any 24 hours, per mailbox.
+    pub recipients_per_day: Limit,
+    /// Recipients of one transaction; a mail with more goes in several.
+    pub max_recipients: Limit,
+    /// Octets of one message; a larger one is refused when it comes in.
+    pub max_message_size: u64,
     /// How long connecting to one address may take.
     pub connect_timeout: Duration,
     /// How long we wait for an answer to a command.
@@ -344,6 +350,10 @@ pub struct Queue {
     pub schedule: Vec<Duration>,
     /// How long delivered mail is listed.
     pub history: Duration,
+    /// A mail of unknown fate is not sent again before this.
+    pub uncertain_pause: Duration,
+    /// Through which account reports go; none = through that of the mail they speak of.
+    pub bounce_account: Option<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.
