@@ -282,6 +282,17 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// It is known to offer CHUNKING and BINARYMIME (RFC 3030), so that our clients may be offered it too.
     pub binarymime: bool,
+    /// Whether small mail goes in one flight.
+    pub chunking: Chunking,
+}
+
+/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunking {
+    /// Where the server offers CHUNKING and PIPELINING.
+    Auto,
+    /// Never: DATA, except for binary mail.
+    Off,
 }
 
 /// How the connection to the upstream becomes safe. There is no "none": a token goes over it.

@@ -158,6 +158,8 @@ fn account(name: &str, mailbox: &str) -> Account {
             data_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: "https://login.microsoftonline.com/x/oauth2/v2.0/token"

@@ -169,6 +169,8 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             data_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: url.clone(),
