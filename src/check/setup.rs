@@ -5,7 +5,7 @@
 //! told the object id of the application's service principal, that stands there too, and nobody can copy
 //! the wrong one. It asks nobody.
 
-use crate::config::{Account, Grant};
+use crate::config::{Account, Grant, Proof};
 use crate::oauth::claims::Claims;
 use crate::oauth::request;
 
@@ -15,9 +15,14 @@ pub fn text(account: &Account, claims: Option<&Claims>) -> String {
     match &account.grant {
         Grant::ServiceAccount { .. } => google_domain(&names),
         _ if !names.is_entra => elsewhere(&names),
-        Grant::ClientCredentials { .. } => application(&names, &secret(&names)),
-        Grant::Certificate { .. } => application(&names, &certificate(&names)),
-        Grant::WorkloadIdentity { .. } => application(&names, &federated(&names)),
+        Grant::ClientCredentials { application: asking } => {
+            let proof = match asking.proof {
+                Proof::Certificate(_) => certificate(&names),
+                Proof::Federated { .. } => federated(&names),
+                Proof::Secret(_) | Proof::None => secret(&names),
+            };
+            application(&names, &proof)
+        }
         Grant::ManagedIdentity { .. } => application(&names, &managed(&names)),
         Grant::Password { .. } => person(&names, PASSWORD),
         Grant::TokenCommand { .. } | Grant::TokenFile { .. } => brokered(&names, claims),

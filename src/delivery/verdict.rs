@@ -115,6 +115,8 @@ fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
     }
     match reply.code {
         421 => Verdict::Retry { reach: Reach::Server, known },
+        // RFC 5321 §4.5.3.1.10: too many recipients, where the server says nothing else.
+        452 if stage == Stage::Rcpt && reply.enhanced.is_none() => Verdict::Surplus,
         400..=499 => Verdict::Retry { reach: reach(stage), known },
         500..=599 if stage < Stage::Mail => Verdict::Retry { reach: Reach::Server, known },
         500..=599 => Verdict::Bounce { status: status(reply), known },
