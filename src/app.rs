@@ -3,6 +3,8 @@
 //! It promises that a start that fails leaves nothing running, that a reload changes all or nothing, and
 //! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
 
+mod watch;
+
 use crate::accounts::{Accounts, Proofs};
 use crate::config::{Account, Config, OnUncertain};
 use crate::delivery::{self, Delivery};
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use crate::listener::Inherited;
+use watch::Watch;
 
 /// The daemon, running.
 pub struct App {
@@ -29,6 +32,7 @@ pub struct App {
     routes: Routes,
     delivery: Delivery,
     listeners: Listeners,
+    watch: Watch,
 }
 
 /// Why the daemon did not start, or a reload was refused.
@@ -92,7 +96,9 @@ impl App {
             config.accounts.clone(),
         );
         listeners.apply(prepared);
-        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners })
+        let health = delivery.health().clone();
+        let watch = Watch::start(&config, queue.clone(), keeper.clone(), health);
+        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners, watch })
     }
 
     /// Changes to another configuration: all of it, or nothing.
@@ -118,6 +124,7 @@ impl App {
             self.delivery.resume(&account.name);
         }
         self.listeners.apply(prepared);
+        self.watch.reload(&config);
         self.config = config;
         Ok(())
     }
@@ -149,6 +156,7 @@ impl App {
     /// safe in the queue.
     pub async fn stop(mut self) -> bool {
         let bound = self.config.drain_timeout;
+        drop(self.watch);
         let sessions = self.listeners.drain(bound).await;
         let deliveries = self.delivery.drain(bound).await == 0;
         if !sessions || !deliveries {

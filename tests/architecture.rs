@@ -29,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["accounts", "config", "mail", "observe", "queue", "smtp"]),
     ("check", &["config", "delivery", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
     ("listener", &["config", "observe", "session"]),
+    ("notify", &["config", "durable", "mail", "observe", "queue"]),
     ("sandbox", &["mail", "secret", "smtp"]),
     (
         "app",
@@ -41,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "durable",
             "listener",
             "mail",
+            "notify",
             "oauth",
             "observe",
             "queue",
@@ -97,6 +99,11 @@ const PURE: &[&str] = &[
     "session/replies.rs",
     "session/patience.rs",
     "listener/proxy.rs",
+    "notify/calendar.rs",
+    "notify/event.rs",
+    "notify/facts.rs",
+    "notify/ledger.rs",
+    "notify/letter.rs",
 ];
 
 /// What a pure file must not say. Found as whole words.

@@ -7,6 +7,7 @@ use super::account::{self, YEAR};
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
+use super::notify;
 use super::secrets::Secrecy;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
@@ -17,7 +18,7 @@ use crate::secret::Secret;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How a file of a secret is read.
 pub(super) type ReadSecret<'a> = &'a dyn Fn(&Path) -> Result<Secret, Wrong>;
@@ -39,6 +40,8 @@ pub(super) type FindIdentity<'a> = &'a dyn Fn(&Path, &Path) -> Result<Identity, 
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
     pub base: PathBuf,
+    /// The time of day.
+    pub now: SystemTime,
     /// The machine's name.
     pub hostname: String,
     /// Where state lives unless told otherwise.
@@ -59,10 +62,16 @@ pub(super) struct Surroundings<'a> {
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 2] =
-    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
-const TABLES: [(&str, &str); 6] =
-    [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
+const TOP_LATER: [(&str, &str); 1] = [("admin", "leave it out")];
+const TABLES: [(&str, &str); 7] = [
+    ("listener", ""),
+    ("user", ""),
+    ("account", ""),
+    ("queue", ""),
+    ("notify", ""),
+    ("headers", ""),
+    ("log", ""),
+];
 /// Walks everything; problems and warnings lie in `walk` afterwards.
 pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Config {
     let top = Section::top(walk, table, Origin::File(0..0));
@@ -77,6 +86,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
     let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0));
+    let notify = notify::notify(top.section("notify", "notify"), around, &names);
     let headers = headers(top.section("headers", "headers"));
     let log = log(top.section("log", "log"));
     top.later(&TOP_LATER);
@@ -90,6 +100,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         accounts,
         users,
         queue,
+        notify,
         headers,
         log,
         warnings: Vec::new(),

@@ -70,6 +70,7 @@ pub fn keys() -> Vec<String> {
     }
     let around = Surroundings {
         base: PathBuf::new(),
+        now: std::time::SystemTime::UNIX_EPOCH,
         hostname: String::from("localhost"),
         state_dir: PathBuf::from("/var/lib/submitd"),
         read_secret: &|_| Err(Wrong::new("", "")),
@@ -113,7 +114,7 @@ pub(super) fn judge_strangers(walk: &Walk) {
 }
 
 fn remedy(stranger: &Stranger, known: &[String]) -> String {
-    let tables = ["listener", "user", "account", "queue", "headers", "log"];
+    let tables = ["listener", "user", "account", "queue", "notify", "headers", "log"];
     let here: Vec<&str> = known
         .iter()
         .map(String::as_str)

@@ -81,6 +81,9 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let (plan, reached) = self.outcome().await;
         self.log(&plan);
         self.settle(&plan).await;
+        if matches!(plan.next, Next::Failed) {
+            self.shared.health.ring();
+        }
         drop(self.claim);
         let account = self.member.account.name.clone();
         let unused = !reached && self.expired.is_none();

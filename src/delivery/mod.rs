@@ -8,6 +8,7 @@
 //! (`upstream`).
 
 mod attempt;
+mod health;
 mod lane;
 pub mod limits;
 pub mod notice;
@@ -28,8 +29,9 @@ use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
+pub use health::Health;
 pub use standing::Standing;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -85,7 +87,7 @@ pub struct Delivery {
     orders: mpsc::UnboundedSender<Command>,
     supervisor: JoinHandle<()>,
     pulse: Arc<Pulse>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
 }
 
 impl Delivery {
@@ -103,18 +105,14 @@ impl Delivery {
         C: Courier + 'static,
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
-        let standings = Arc::default();
+        let health = Health::default();
         let pulse = Arc::new(Pulse::new());
-        let shared = Arc::new(Shared {
-            queue,
-            tokens,
-            hand: Arc::default(),
-            standings: Arc::clone(&standings),
-        });
+        let shared =
+            Arc::new(Shared { queue, tokens, hand: Arc::default(), health: health.clone() });
         let (orders, inbox) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
-        Self { orders, supervisor: tokio::spawn(supervisor.run(inbox)), pulse, standings }
+        Self { orders, supervisor: tokio::spawn(supervisor.run(inbox)), pulse, health }
     }
 
     /// Other accounts or settings; tries under way end as they began.
@@ -143,7 +141,12 @@ impl Delivery {
 
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
-        lock(&self.standings).values().cloned().collect()
+        self.health.standings()
+    }
+
+    /// How the accounts fare, to be watched.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 }
 
@@ -160,7 +163,7 @@ struct Shared<T> {
     /// Mails under way with the account they go through: none is ever tried twice at once, also while
     /// an account moves from one lane to another.
     hand: Arc<Mutex<HashMap<Id, String>>>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
 }
 
 impl<T> Shared<T> {
@@ -176,14 +179,6 @@ impl<T> Shared<T> {
         }
         hand.insert(id, account.to_owned());
         Some(Claim { hand: Arc::clone(&self.hand), id })
-    }
-
-    fn ill(&self, standing: Standing) {
-        lock(&self.standings).insert(standing.account.clone(), standing);
-    }
-
-    fn well(&self, account: &str) {
-        lock(&self.standings).remove(account);
     }
 }
 
