@@ -4,6 +4,7 @@
 //! touches no file: what it needs from the machine is handed in as [`Surroundings`].
 
 use super::account::{self, YEAR};
+use super::admin;
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
@@ -46,6 +47,8 @@ pub(super) struct Surroundings<'a> {
     pub hostname: String,
     /// Where state lives unless told otherwise.
     pub state_dir: PathBuf,
+    /// Where systemd lets us put sockets.
+    pub runtime_dir: Option<PathBuf>,
     /// How a file of a secret is read.
     pub read_secret: ReadSecret<'a>,
     /// Where a file is that is read at each use.
@@ -62,16 +65,17 @@ pub(super) struct Surroundings<'a> {
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 1] = [("admin", "leave it out")];
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("listener", ""),
     ("user", ""),
     ("account", ""),
     ("queue", ""),
     ("notify", ""),
     ("headers", ""),
+    ("admin", ""),
     ("log", ""),
 ];
+
 /// Walks everything; problems and warnings lie in `walk` afterwards.
 pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Config {
     let top = Section::top(walk, table, Origin::File(0..0));
@@ -85,12 +89,12 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let accounts = accounts(&top, around);
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
-    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0));
+    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0), &names);
     let notify = notify::notify(top.section("notify", "notify"), around, &names);
     let headers = headers(top.section("headers", "headers"));
+    let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
-    top.later(&TOP_LATER);
-    top.finish(&[&TOP_LATER, &TABLES]);
+    top.finish(&[&TABLES]);
     Config {
         state_dir,
         hostname,
@@ -102,6 +106,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         queue,
         notify,
         headers,
+        admin,
         log,
         warnings: Vec::new(),
         settings: Default::default(),
@@ -168,7 +173,7 @@ fn check_unique(section: &Section<'_>, names: &mut HashSet<String>, fold: fn(&st
     }
 }
 
-fn queue(section: Section<'_>, largest: u64) -> Queue {
+fn queue(section: Section<'_>, largest: u64, accounts: &[String]) -> Queue {
     let (second, hour, day) =
         (Duration::from_secs(1), Duration::from_secs(3_600), Duration::from_secs(86_400));
     let size = section.within("max_size", Size(2 << 30), Size(1 << 20)..=Size(1 << 50));
@@ -187,8 +192,25 @@ fn queue(section: Section<'_>, largest: u64) -> Queue {
         section.wrong("schedule", "holds no pause, or one that is out of range", remedy);
     }
     let history = section.within("history", day * 7, Duration::ZERO..=YEAR);
+    let uncertain_pause = section.within("uncertain_pause", second * 300, second..=YEAR);
+    let bounce_account = section.optional::<String>("bounce_account");
+    if let Some(name) = &bounce_account
+        && !accounts.contains(name)
+    {
+        let remedy = "write the name of one of the accounts, or leave it out";
+        section.wrong("bounce_account", format!("there is no account {name:?}"), remedy);
+    }
     section.finish(&[]);
-    Queue { max_size: size.0, reserve: reserve.0, expire, delay_notice, schedule, history }
+    Queue {
+        max_size: size.0,
+        reserve: reserve.0,
+        expire,
+        delay_notice,
+        schedule,
+        history,
+        uncertain_pause,
+        bounce_account,
+    }
 }
 
 fn headers(section: Section<'_>) -> Headers {

@@ -150,11 +150,16 @@ fn account(name: &str, mailbox: &str) -> Account {
             ca_file: None,
             connections: Limit::AtMost(3),
             messages_per_minute: Limit::Unlimited,
+            recipients_per_day: Limit::Unlimited,
+            max_recipients: Limit::Unlimited,
+            max_message_size: 35 << 20,
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(30),
             data_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: "https://login.microsoftonline.com/x/oauth2/v2.0/token"
@@ -203,7 +208,8 @@ impl House {
             hostname: "relay.contoso.com".into(),
             schedule: Schedule { pauses: vec![MINUTE, 5 * MINUTE, HOUR], expire: 120 * HOUR },
             delay_notice: 4 * HOUR,
-            uncertain_pause: UNCERTAIN_PAUSE,
+            uncertain_pause: 5 * MINUTE,
+            bounces: None,
             clock: Arc::new(move || base + start.elapsed()),
         };
         Self { queue, tokens: Arc::default(), settings, start, dir }
@@ -567,7 +573,7 @@ async fn b04_an_unknown_fate_is_marked_and_sent_again_after_five_minutes() {
     let seen = script.seen();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].body, seen[1].body, "the same message");
-    assert!(seen[1].at - seen[0].at >= UNCERTAIN_PAUSE);
+    assert!(seen[1].at - seen[0].at >= 5 * MINUTE);
     assert!(house.queue.history(None, 1).await.expect("history")[0].uncertain);
 }
 

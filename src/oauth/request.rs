@@ -46,7 +46,7 @@ pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
 }
 
 /// The application (client) id of a grant; where it has none, words for it.
-fn client_id(grant: &Grant) -> &str {
+pub fn client_id(grant: &Grant) -> &str {
     match grant {
         Grant::ClientCredentials { application }
         | Grant::Password { application, .. }
@@ -105,7 +105,7 @@ pub fn resource(oauth: &OAuth) -> &str {
 }
 
 /// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.
-fn tenant(oauth: &OAuth) -> &str {
+pub fn tenant(oauth: &OAuth) -> &str {
     let first = oauth.token_url.path_segments().and_then(|mut segments| segments.next());
     match first {
         Some(tenant) if oauth.token_url.path().contains("/oauth2/") && !tenant.is_empty() => tenant,

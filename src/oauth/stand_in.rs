@@ -161,11 +161,16 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             ca_file: None,
             connections: Limit::AtMost(3),
             messages_per_minute: Limit::AtMost(30),
+            recipients_per_day: Limit::Unlimited,
+            max_recipients: Limit::Unlimited,
+            max_message_size: 35 << 20,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
             data_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: url.clone(),

@@ -19,19 +19,19 @@ use tokio::task::JoinHandle;
 /// How often it looks where nothing happens.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The watch, at work. Dropped, it ends; what is untold is told after the next start.
-pub(super) struct Watch {
+/// The watch at work. Dropped, it ends; what is untold is told after the next start.
+pub(super) struct Notices {
     reloads: mpsc::UnboundedSender<Config>,
     task: JoinHandle<()>,
 }
 
-impl Watch {
+impl Notices {
     /// Begins; must be called within a runtime. Blocks for the disk.
-    pub fn start(config: &Config, queue: Queue, keeper: Arc<Keeper>, health: Health) -> Self {
+    pub fn start(config: &Config, queue: &Queue, keeper: &Arc<Keeper>, health: Health) -> Self {
         let (reloads, inbox) = mpsc::unbounded_channel();
-        let announcer = Announcer::open(config, queue);
+        let announcer = Announcer::open(config, queue.clone());
         let accounts = config.accounts.clone();
-        let task = tokio::spawn(watch(announcer, accounts, keeper, health, inbox));
+        let task = tokio::spawn(watch(announcer, accounts, keeper.clone(), health, inbox));
         Self { reloads, task }
     }
 
@@ -42,7 +42,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Notices {
     fn drop(&mut self) {
         self.task.abort();
     }
