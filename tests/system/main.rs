@@ -6,8 +6,12 @@ mod support;
 
 /// Who may submit and as whom, through which account, and what is rewritten.
 mod accounts;
+/// Watched and steered over a socket of its own.
+mod admin;
 /// Binary mail arrives octet for octet, and is not invited where it could not go on.
 mod binary;
+/// `submitd check` and the mistakes of administrators, told apart from one another.
+mod check;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// Every program in every way, and the table of it.
@@ -16,6 +20,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Every known code, reply and mistake is made, and what the administrator reads is compared.
+mod diagnosis;
 /// Every call to the disk may fail; the client may try again.
 mod disks;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
@@ -34,6 +40,8 @@ mod interop;
 mod kills;
 /// Much at once, and what is ill disturbs nobody.
 mod many;
+/// What people are told, once each, and that telling harms nothing.
+mod notify;
 /// Peers that refuse, reset, swallow and drip; clocks that jump.
 mod peers;
 /// The power fails: what was not synced is gone, what got a 250 is not.
