@@ -34,6 +34,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// What people are told, once each, and that telling harms nothing.
+mod notify;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
