@@ -69,6 +69,9 @@ pub enum Grant {
         /// The file.
         file: SecretFile,
     },
+    /// A person signs in with `submitd login`; the refresh token which that brings is kept in the state
+    /// directory and nowhere else.
+    SignIn(SignIn),
     /// A refresh token that somebody obtained (RFC 6749 §6).
     RefreshToken {
         /// The application (client) id.
@@ -78,6 +81,33 @@ pub enum Grant {
         /// The first refresh token; later ones live in the state directory.
         refresh_token: Secret,
     },
+}
+
+/// How a person signs in, and for which application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// The way that `submitd login` takes where it is not told otherwise.
+    pub by: SignInBy,
+    /// The application (client) id.
+    pub client_id: String,
+    /// Only for confidential clients; public ones must not send any (AADSTS700025).
+    pub client_secret: Option<Secret>,
+    /// In place of a secret: certificate and key, as in [`Grant::Certificate`].
+    pub certificate: Option<(SecretFile, SecretFile)>,
+    /// Where the provider sends the browser, as it is registered: with a loopback address any port fits.
+    pub redirect_uri: String,
+    /// Who is to sign in. The mailbox itself, or somebody who may send as it: shared mailboxes cannot
+    /// sign in.
+    pub username: String,
+}
+
+/// The two ways in that need a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInBy {
+    /// In a browser that is sent back to us (RFC 6749 §4.1 with RFC 7636).
+    Browser,
+    /// In any browser anywhere, by a code that is typed in (RFC 8628).
+    Device,
 }
 
 /// Who gives a managed identity's token.

@@ -10,9 +10,10 @@ use super::identity::{self, HostWord};
 use super::preset::Preset;
 use super::secrets::Secrecy;
 use super::section::Section;
+use super::sign_in;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Grant, SecretFile};
+use super::{Grant, SecretFile, SignInBy};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum GrantWord {
     ClientCredentials,
+    AuthorizationCode,
+    DeviceCode,
     RefreshToken,
     Password,
     WorkloadIdentity,
@@ -31,18 +34,21 @@ pub(super) enum GrantWord {
 }
 
 words!(GrantWord {
-    "client_credentials" => ClientCredentials, "refresh_token" => RefreshToken, "password" => Password,
+    "client_credentials" => ClientCredentials, "authorization_code" => AuthorizationCode,
+    "device_code" => DeviceCode, "refresh_token" => RefreshToken, "password" => Password,
     "workload_identity" => WorkloadIdentity, "managed_identity" => ManagedIdentity,
     "service_account" => ServiceAccount, "token_command" => TokenCommand, "token_file" => TokenFile,
-} later {
-    "authorization_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
-    "device_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
-});
+} later {});
 
 impl GrantWord {
     /// Whether the token is the application's own, so that a tenant must be named.
     pub fn is_app_only(self) -> bool {
         matches!(self, Self::ClientCredentials | Self::WorkloadIdentity)
+    }
+
+    /// Whether a person signs in with `submitd login`.
+    pub fn signs_in(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::DeviceCode)
     }
 
     /// Whether no token endpoint is asked.
@@ -56,6 +62,15 @@ impl GrantWord {
             Self::ClientCredentials => {
                 &["client_id", "client_secret", "client_secret_file", "certificate", "key"]
             }
+            Self::AuthorizationCode | Self::DeviceCode => &[
+                "client_id",
+                "client_secret",
+                "client_secret_file",
+                "certificate",
+                "key",
+                "redirect_uri",
+                "username",
+            ],
             Self::RefreshToken => &[
                 "client_id",
                 "client_secret",
@@ -81,12 +96,13 @@ impl GrantWord {
 }
 
 /// Every key that belongs to some grant and has no default.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "client_id",
     "client_secret",
     "client_secret_file",
     "certificate",
     "key",
+    "redirect_uri",
     "refresh_token",
     "refresh_token_file",
     "username",
@@ -111,13 +127,14 @@ impl Written for Command {
 }
 
 /// What was written of all grants, whichever is meant.
-struct Keys {
-    client_id: Option<String>,
-    client_secret: Option<Secret>,
-    certificate: Option<SecretFile>,
-    key: Option<SecretFile>,
+pub(super) struct Keys {
+    pub(super) client_id: Option<String>,
+    pub(super) client_secret: Option<Secret>,
+    pub(super) certificate: Option<SecretFile>,
+    pub(super) key: Option<SecretFile>,
+    pub(super) redirect_uri: Option<String>,
     refresh_token: Option<Secret>,
-    username: Option<String>,
+    pub(super) username: Option<String>,
     password: Option<Secret>,
     federated_token_file: Option<SecretFile>,
     identity_host: HostWord,
@@ -135,7 +152,7 @@ pub(super) fn grant(
     word: Option<GrantWord>,
     mailbox: Option<&Address>,
 ) -> Option<Grant> {
-    let keys = keys(section, around, word, mailbox);
+    let keys = keys(section, around, preset, word, mailbox);
     if preset.is_entra() {
         check_entra(section, &keys);
     }
@@ -154,10 +171,13 @@ pub(super) fn grant(
 fn keys(
     section: &Section<'_>,
     around: &Surroundings<'_>,
+    preset: Preset,
     word: Option<GrantWord>,
     mailbox: Option<&Address>,
 ) -> Keys {
     let is = |other: GrantWord| word == Some(other);
+    let signs_in = word.is_some_and(GrantWord::signs_in);
+    let redirect = preset.facts().consent.redirect.filter(|_| signs_in).unwrap_or_default();
     let offered = |name: &str| {
         (around.variable)(name).filter(|_| is(GrantWord::WorkloadIdentity)).unwrap_or_default()
     };
@@ -166,12 +186,13 @@ fn keys(
         client_secret: secret(section, around, "client_secret", "client_secret_file"),
         certificate: file(section, around, "certificate", None, Secrecy::Public),
         key: file(section, around, "key", None, Secrecy::Private),
+        redirect_uri: text_or(section, "redirect_uri", redirect.to_owned()),
         refresh_token: secret(section, around, "refresh_token", "refresh_token_file"),
         username: text_or(
             section,
             "username",
             mailbox
-                .filter(|_| is(GrantWord::Password))
+                .filter(|_| is(GrantWord::Password) || signs_in)
                 .map(ToString::to_string)
                 .unwrap_or_default(),
         ),
@@ -253,6 +274,8 @@ fn build(
         needed("client_id", CLIENT_ID_REMEDY);
     }
     match word {
+        GrantWord::AuthorizationCode => sign_in::grant(section, SignInBy::Browser, keys),
+        GrantWord::DeviceCode => sign_in::grant(section, SignInBy::Device, keys),
         GrantWord::ClientCredentials => client_credentials(section, keys, secret_needed),
         GrantWord::RefreshToken => {
             secret_needed("refresh_token");
@@ -309,11 +332,26 @@ fn client_credentials(
     keys: Keys,
     secret_needed: impl Fn(&str),
 ) -> Option<Grant> {
-    if !section.is_given("certificate") && !section.is_given("key") {
+    if !has_certificate(section) {
         secret_needed("client_secret");
         let (client_id, client_secret) = (keys.client_id?, keys.client_secret?);
         return Some(Grant::ClientCredentials { client_id, client_secret });
     }
+    let (certificate, key) = certificate(section, keys.certificate, keys.key)?;
+    Some(Grant::Certificate { client_id: keys.client_id?, certificate, key })
+}
+
+/// Whether the application proves itself with a certificate.
+pub(super) fn has_certificate(section: &Section<'_>) -> bool {
+    section.is_given("certificate") || section.is_given("key")
+}
+
+/// Certificate and key; both are needed, and no secret beside them.
+pub(super) fn certificate(
+    section: &Section<'_>,
+    certificate: Option<SecretFile>,
+    key: Option<SecretFile>,
+) -> Option<(SecretFile, SecretFile)> {
     for key in ["client_secret", "client_secret_file"] {
         if section.is_given(key) {
             section.wrong(key, "stands beside a certificate", "keep one of the two");
@@ -329,8 +367,7 @@ fn client_credentials(
             "write the PEM file with the private key; it may be the certificate's",
         );
     }
-    let (certificate, key) = (keys.certificate?, keys.key?);
-    Some(Grant::Certificate { client_id: keys.client_id?, certificate, key })
+    Some((certificate?, key?))
 }
 
 fn command(section: &Section<'_>, command: Option<Command>) -> Option<Grant> {

@@ -2,13 +2,14 @@
 //!
 //! `token`, `request` and `response` are pure: state, question, answer. `provider` carries a question
 //! to the endpoint with the proofs that `assertion` signs by `certificate`; `managed` asks the host we run
-//! on, `broker` another program; `vault` keeps refresh tokens, `renewal` is one credential at work, `keeper` joins
+//! on, `broker` another program; `login` lets a person sign in; `vault` keeps refresh tokens, `renewal` is one credential at work, `keeper` joins
 //! all into the [`TokenSource`] of the program. Nothing here knows SMTP.
 
 mod assertion;
 mod broker;
 pub mod certificate;
 pub mod keeper;
+pub mod login;
 mod managed;
 pub mod provider;
 mod renewal;
@@ -19,7 +20,7 @@ mod stand_in;
 pub mod token;
 pub mod vault;
 
-pub use keeper::{AccountStatus, Keeper};
+pub use keeper::{AccountStatus, AdoptError, Keeper};
 pub use vault::VaultError;
 
 use crate::secret::Secret;

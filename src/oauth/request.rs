@@ -5,7 +5,8 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Account, Grant, IdentityHost, OAuth};
+use crate::config::{Account, Grant, IdentityHost, OAuth, SignIn};
+use crate::diagnosis::fill;
 use crate::secret::Secret;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
@@ -52,7 +53,8 @@ fn client_id(grant: &Grant) -> &str {
         | Grant::Certificate { client_id, .. }
         | Grant::WorkloadIdentity { client_id, .. }
         | Grant::Password { client_id, .. }
-        | Grant::RefreshToken { client_id, .. } => client_id,
+        | Grant::RefreshToken { client_id, .. }
+        | Grant::SignIn(SignIn { client_id, .. }) => client_id,
         Grant::ManagedIdentity { client_id, .. } => {
             client_id.as_deref().unwrap_or("the system-assigned identity")
         }
@@ -71,6 +73,29 @@ pub fn names(account: &Account) -> [(&'static str, &str); 4] {
     ]
 }
 
+/// What a stored refresh token descends from, and whether that is a token itself; none where nothing is
+/// stored. For a sign-in it names application, person and provider: a token goes to nobody else.
+pub fn seed(account: &Account) -> Option<(Secret, bool)> {
+    match &account.grant {
+        Grant::RefreshToken { refresh_token, .. } => Some((refresh_token.clone(), true)),
+        Grant::SignIn(SignIn { client_id, username, .. }) => {
+            let provider = account.oauth.token_url.origin().ascii_serialization();
+            let [client_id, username] = [client_id, username].map(|text| text.to_lowercase());
+            Some((Secret::new(format!("sign-in\n{client_id}\n{username}\n{provider}")), false))
+        }
+        _ => None,
+    }
+}
+
+/// A remedy filled in for this account; how somebody signs in again depends on the grant.
+pub fn remedy(text: &str, account: &Account) -> String {
+    let again = match account.grant {
+        Grant::SignIn(_) => "submitd login {account}",
+        _ => "put the new refresh token into `refresh_token` of account \"{account}\"",
+    };
+    fill(&text.replace("{sign_in}", again), &names(account))
+}
+
 /// The application's secret, if this grant has one.
 pub fn client_secret(grant: &Grant) -> Option<&Secret> {
     match grant {
@@ -78,6 +103,7 @@ pub fn client_secret(grant: &Grant) -> Option<&Secret> {
         Grant::RefreshToken { client_secret, .. } | Grant::Password { client_secret, .. } => {
             client_secret.as_ref()
         }
+        Grant::SignIn(sign_in) => sign_in.client_secret.as_ref(),
         _ => None,
     }
 }
@@ -95,6 +121,20 @@ pub fn secrets(grant: &Grant) -> impl Iterator<Item = &Secret> {
 /// What says that a signed proof stands for the application (RFC 7523 §2.2).
 pub const BY_ASSERTION: (&str, &str) =
     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+
+/// A form in which the application names and, where it can, proves itself.
+pub fn application_form(grant: &Grant, proof: Option<&Secret>, fields: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("client_id", client_id(grant));
+    form.extend_pairs(fields);
+    if let Some(proof) = proof {
+        form.append_pair(BY_ASSERTION.0, BY_ASSERTION.1);
+        form.append_pair("client_assertion", proof.expose());
+    } else if let Some(secret) = client_secret(grant) {
+        form.append_pair("client_secret", secret.expose());
+    }
+    form.finish()
+}
 
 /// The form of a signed request for a token (RFC 7523 §2.1), Google's way.
 pub fn bearer_form(assertion: &Secret) -> String {
@@ -139,6 +179,8 @@ mod tests {
             scope: scope.to_owned(),
             ca_file: None,
             timeout: std::time::Duration::from_secs(20),
+            consent: Default::default(),
+            consent: Default::default(),
         }
     }
 
