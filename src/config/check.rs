@@ -4,6 +4,7 @@
 //! touches no file: what it needs from the machine is handed in as [`Surroundings`].
 
 use super::account::{self, YEAR};
+use super::admin;
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
@@ -43,6 +44,8 @@ pub(super) struct Surroundings<'a> {
     pub hostname: String,
     /// Where state lives unless told otherwise.
     pub state_dir: PathBuf,
+    /// Where systemd lets us put sockets.
+    pub runtime_dir: Option<PathBuf>,
     /// How a file of a secret is read.
     pub read_secret: ReadSecret<'a>,
     /// Where a file is that is read at each use.
@@ -59,10 +62,17 @@ pub(super) struct Surroundings<'a> {
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 2] =
-    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
-const TABLES: [(&str, &str); 6] =
-    [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
+const TOP_LATER: [(&str, &str); 1] = [("notify", "leave it out and watch the log")];
+const TABLES: [(&str, &str); 7] = [
+    ("listener", ""),
+    ("user", ""),
+    ("account", ""),
+    ("queue", ""),
+    ("headers", ""),
+    ("admin", ""),
+    ("log", ""),
+];
+
 /// Walks everything; problems and warnings lie in `walk` afterwards.
 pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Config {
     let top = Section::top(walk, table, Origin::File(0..0));
@@ -78,6 +88,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
     let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0));
     let headers = headers(top.section("headers", "headers"));
+    let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
     top.later(&TOP_LATER);
     top.finish(&[&TOP_LATER, &TABLES]);
@@ -91,6 +102,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         users,
         queue,
         headers,
+        admin,
         log,
         warnings: Vec::new(),
         settings: Default::default(),

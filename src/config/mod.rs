@@ -5,6 +5,7 @@
 
 mod account;
 mod address;
+mod admin;
 mod certificate;
 mod check;
 mod credential;
@@ -68,6 +69,8 @@ pub struct Config {
     pub queue: Queue,
     /// What we change in a message.
     pub headers: Headers,
+    /// Where the daemon is watched and steered.
+    pub admin: Admin,
     /// How we speak to the operator.
     pub log: Log,
     /// What is valid and yet doubtful; to be told at every start.
@@ -372,6 +375,26 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket; none = the word `off`.
+    pub socket: Option<PathBuf>,
+    /// Who may use it besides root and our own user.
+    pub group: Option<Group>,
+    /// Where a command may find it besides.
+    pub others: Vec<PathBuf>,
+}
+
+/// A group of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// By its name in /etc/group.
+    Name(String),
+    /// By its number.
+    Number(u32),
 }
 
 /// `[log]`.
