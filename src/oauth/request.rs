@@ -8,6 +8,8 @@ use super::response::Granted;
 use crate::config::{Account, Grant, IdentityHost, OAuth, SignIn};
 use crate::diagnosis::fill;
 use crate::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
 };
@@ -85,6 +87,14 @@ pub fn seed(account: &Account) -> Option<(Secret, bool)> {
         }
         _ => None,
     }
+}
+
+/// What tells whether two configurations mean the same application, person and provider, without
+/// saying which; none where nobody signs in.
+pub fn binding(account: &Account) -> Option<String> {
+    let (seed, _) = seed(account).filter(|(_, is_token)| !is_token)?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, seed.expose().as_bytes());
+    Some(URL_SAFE_NO_PAD.encode(digest))
 }
 
 /// A remedy filled in for this account; how somebody signs in again depends on the grant.
