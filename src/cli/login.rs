@@ -105,7 +105,8 @@ async fn sign_in(
     keeping: keeping::Keeping<'_>,
 ) -> Result<String, LoginError> {
     let Some(sign_in) = login.sign_in() else { return Err(LoginError::Declined) };
-    let asked = [(args.browser, Way::Browser), (args.device, Way::Device), (args.paste, Way::Paste)];
+    let asked =
+        [(args.browser, Way::Browser), (args.device, Way::Device), (args.paste, Way::Paste)];
     let asked = asked.into_iter().find(|(is, _)| *is).map(|(_, way)| way);
     let reach = terminal::Reach::look();
     let way = asked.unwrap_or_else(|| choose(sign_in.by, &sign_in.redirect_uri, reach));
@@ -141,12 +142,19 @@ fn tell(shown: &Shown<'_>, browser: Option<(bool, bool)>) {
             let opened = if is_open { " (it was opened there)" } else { "" };
             println!("Open this address in a browser{opened}:\n\n  {url}\n");
             match is_awaited {
-                true => println!("Waiting for the browser to come back. Where it cannot, paste here the address at which it ended."),
-                false => println!("Paste here the address at which the browser ended, also of a page that did not load:"),
+                true => println!(
+                    "Waiting for the browser to come back. Where it cannot, paste here the address at which it ended."
+                ),
+                false => println!(
+                    "Paste here the address at which the browser ended, also of a page that did not load:"
+                ),
             }
         }
         Shown::Device(device) => {
-            println!("Open {} in a browser, anywhere, and enter the code\n", device.verification_uri);
+            println!(
+                "Open {} in a browser, anywhere, and enter the code\n",
+                device.verification_uri
+            );
             println!("  {}\n", device.user_code);
             if let Some(complete) = &device.verification_uri_complete {
                 println!("or open {complete}");
@@ -174,7 +182,12 @@ mod tests {
             (SignInBy::Browser, "http://localhost", here, Way::Browser),
             (SignInBy::Browser, "http://localhost", console, Way::Browser),
             (SignInBy::Browser, "http://localhost", far, Way::Paste),
-            (SignInBy::Browser, "http://localhost", Reach { has_screen: true, ..far }, Way::Browser),
+            (
+                SignInBy::Browser,
+                "http://localhost",
+                Reach { has_screen: true, ..far },
+                Way::Browser,
+            ),
             (SignInBy::Browser, native, here, Way::Paste),
         ] {
             assert_eq!(choose(by, redirect, reach), way, "{by:?} {redirect} {reach:?}");

@@ -433,7 +433,8 @@ mod tests {
                 "",
                 "certificate: is missing",
             ),
-            ("grant = \"device_code\"", "", "is not available in this version"),
+            ("grant = \"device_code\"", "", "tenant: is missing"),
+            ("preset = \"gmail\"\ngrant = \"device_code\"", "", "does not work with preset"),
         ] {
             let problems = read(&format!("{ID}{keys}"), oauth, &[]).err().unwrap_or_default();
             assert!(problems.contains(expected), "{keys}: {problems}");

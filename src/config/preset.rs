@@ -111,7 +111,12 @@ impl Preset {
     /// What is known of it.
     pub fn facts(self) -> Facts {
         match self {
-            Self::Office365 => Facts { smtp: None, issuer: Issuer::Entra(None), grants: &ENTRA, consent: ENTRA_SITES },
+            Self::Office365 => Facts {
+                smtp: None,
+                issuer: Issuer::Entra(None),
+                grants: &ENTRA,
+                consent: ENTRA_SITES,
+            },
             Self::Outlook => Facts {
                 smtp: Some("smtp-mail.outlook.com"),
                 issuer: Issuer::Entra(Some("consumers")),
@@ -149,12 +154,7 @@ impl Preset {
             Self::Yahoo => Facts {
                 smtp: Some("smtp.mail.yahoo.com"),
                 issuer: Issuer::Fixed("https://api.login.yahoo.com/oauth2/get_token", "mail-w"),
-                grants: &[
-                    Grant::AuthorizationCode,
-                    Grant::RefreshToken,
-                    BROKERED[0],
-                    BROKERED[1],
-                ],
+                grants: &[Grant::AuthorizationCode, Grant::RefreshToken, BROKERED[0], BROKERED[1]],
                 consent: YAHOO_SITES,
             },
             Self::Generic => Facts {

@@ -101,11 +101,13 @@ pub(super) fn consent(section: &Section<'_>, asked: &Asked, token_url: Option<&U
         Some(usual) => section.or("identity_scope", usual.to_owned()),
         None => section.optional("identity_scope").unwrap_or_default(),
     };
+    // Where Entra's tenant is missing that is told, and enough.
+    let is_known = token_url.is_some() || !asked.preset.is_entra();
     for (key, word, url) in [
         ("authorize_url", GrantWord::AuthorizationCode, &authorize_url),
         ("device_url", GrantWord::DeviceCode, &device_url),
     ] {
-        if asked.word == Some(word) && url.is_none() && !section.is_given(key) {
+        if asked.word == Some(word) && url.is_none() && is_known && !section.is_given(key) {
             let remedy = "write the address from the provider's documentation, https://…";
             section.wrong(key, "is missing", remedy);
         }
@@ -155,10 +157,7 @@ mod tests {
             assert_eq!(text(&consent.authorize_url), Some(authorize));
             assert_eq!(text(&consent.device_url), Some(format!("{base}/devicecode")));
             assert_eq!(consent.identity_scope, "openid profile email");
-            assert_eq!(
-                account.oauth.scope,
-                "https://outlook.office.com/SMTP.Send offline_access"
-            );
+            assert_eq!(account.oauth.scope, "https://outlook.office.com/SMTP.Send offline_access");
         }
     }
 
@@ -184,7 +183,9 @@ mod tests {
         assert!(authorize.path().starts_with("/consumers/"));
         let generic = "preset = \"generic\"\ngrant = \"authorization_code\"\n[account.upstream]\nhost = \"mx\"";
         let oauth = "token_url = \"https://idp.example/token\"\nscope = \"smtp\"";
-        assert!(read(generic, oauth).expect_err("no address").contains("authorize_url: is missing"));
+        assert!(
+            read(generic, oauth).expect_err("no address").contains("authorize_url: is missing")
+        );
         let oauth = format!("{oauth}\nauthorize_url = \"https://idp.example/auth\"");
         assert!(read(generic, &oauth).is_ok());
         let yahoo = "preset = \"yahoo\"\ngrant = \"authorization_code\"";

@@ -93,8 +93,7 @@ const fn admin(codes: &'static [u32], meaning: &'static str, remedy: &'static st
     Row { codes, class: Class::Administrator, meaning, remedy, pause: 0 }
 }
 
-const SIGN_IN_AGAIN: &str =
-    "sign in again as {mailbox} with application {client_id}: {sign_in}";
+const SIGN_IN_AGAIN: &str = "sign in again as {mailbox} with application {client_id}: {sign_in}";
 const WAIT: &str = "nothing to do, submitd tries again; if it lasts, look at the service health \
      page of Microsoft 365";
 const NEW_SECRET: &str = "Entra admin center > App registrations > {client_id} > Certificates & \

@@ -272,8 +272,7 @@ impl Keeper {
             (Some((seed, is_token)), Some(vault)) => {
                 let before = old.and_then(|old| old.keeping.refresh.as_ref());
                 let latest = vault.stored(&account.name, &seed).map_or(0, |stored| stored.sign_in);
-                let same =
-                    |before: &Refresh| before.seed == seed && before.sign_in == latest;
+                let same = |before: &Refresh| before.seed == seed && before.sign_in == latest;
                 match before.filter(|before| same(before)) {
                     // A request may be under way with it: both must see what comes back.
                     Some(before) => Some(Arc::clone(before)),

@@ -431,7 +431,11 @@ mod tests {
             ("https://login.microsoftonline.com/token", true),
         ] {
             let account = app_only("erp", &url.parse().unwrap());
-            assert_eq!(way(&account.oauth.token_url, &account.oauth, false).is_ok(), allowed, "{url}");
+            assert_eq!(
+                way(&account.oauth.token_url, &account.oauth, false).is_ok(),
+                allowed,
+                "{url}"
+            );
         }
     }
 }

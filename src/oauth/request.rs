@@ -190,7 +190,6 @@ mod tests {
             ca_file: None,
             timeout: std::time::Duration::from_secs(20),
             consent: Default::default(),
-            consent: Default::default(),
         }
     }
 

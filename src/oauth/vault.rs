@@ -234,10 +234,8 @@ impl Vault {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let inside = self.unseal(account, entries.get(account)?)?;
         let is_ours = inside.seed == digest(seed) && !inside.refresh_token.is_empty();
-        is_ours.then(|| Stored {
-            refresh: Secret::new(inside.refresh_token),
-            sign_in: inside.sign_in,
-        })
+        is_ours
+            .then(|| Stored { refresh: Secret::new(inside.refresh_token), sign_in: inside.sign_in })
     }
 
     /// Stores the refresh token that came back, durably; `sign_in` is the one it descends from, 0 where

@@ -26,8 +26,10 @@ impl Keeping<'_> {
                 .to_owned(),
         };
         let lacking = match signed.identity.lacks_smtp() {
-            true => "\nwarning: the token does not carry SMTP.Send: add the delegated permission SMTP.Send \
-                     (Microsoft Graph) to the application, and sign in again",
+            true => {
+                "\nwarning: the token does not carry SMTP.Send: add the delegated permission SMTP.Send \
+                     (Microsoft Graph) to the application, and sign in again"
+            }
             false => "",
         };
         let kept = match Control::reach(self.glance).await {

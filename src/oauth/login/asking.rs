@@ -65,10 +65,7 @@ impl Provider {
     }
 
     /// RFC 8628 §3.1. None where the account names no endpoint for it.
-    pub(super) async fn device_code(
-        &self,
-        account: &Account,
-    ) -> Option<Result<DeviceCode, Fault>> {
+    pub(super) async fn device_code(&self, account: &Account) -> Option<Result<DeviceCode, Fault>> {
         let url = account.oauth.consent.device_url.as_ref()?;
         let scope = asked_scope(&account.oauth.scope, &account.oauth.consent.identity_scope);
         let answer = self.ask(url, account, &[("scope", &scope)], &[]).await;
@@ -82,15 +79,19 @@ impl Provider {
             let is_shown = |text: &str| {
                 !text.is_empty() && text.len() <= 1000 && !text.contains(char::is_control)
             };
-            if ![&written.user_code, &written.verification_uri].into_iter().all(|text| is_shown(text)) {
+            if ![&written.user_code, &written.verification_uri]
+                .into_iter()
+                .all(|text| is_shown(text))
+            {
                 return Err(unclear());
             }
             Ok(DeviceCode {
                 code: Secret::new(written.device_code),
                 user_code: written.user_code,
                 verification_uri: written.verification_uri,
-                verification_uri_complete:
-                    written.verification_uri_complete.filter(|text| is_shown(text)),
+                verification_uri_complete: written
+                    .verification_uri_complete
+                    .filter(|text| is_shown(text)),
                 life: Duration::from_secs(written.expires_in.unwrap_or(900).min(LONGEST_LIFE)),
                 // RFC 8628 §3.2: five seconds where nothing is said.
                 interval: Duration::from_secs(written.interval.unwrap_or(5).clamp(1, 60)),

@@ -249,7 +249,9 @@ mod tests {
             ca_file: None,
             timeout: std::time::Duration::from_secs(1),
             consent: Consent {
-                authorize_url: Some("https://idp.example/auth?prompt=select_account".parse().unwrap()),
+                authorize_url: Some(
+                    "https://idp.example/auth?prompt=select_account".parse().unwrap(),
+                ),
                 issuer: issuer.map(str::to_owned),
                 identity_scope: "openid offline_access".into(),
                 ..Consent::default()

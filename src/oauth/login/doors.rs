@@ -202,17 +202,24 @@ type Refusal = (u16, &'static str, &'static str);
 /// The query of a request that may be an answer.
 fn judge(door: &Door, request: &Request) -> Result<String, Refusal> {
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let is_ours = host.is_some_and(|host| {
-        door.names.iter().any(|name| name.eq_ignore_ascii_case(host))
-    });
+    let is_ours =
+        host.is_some_and(|host| door.names.iter().any(|name| name.eq_ignore_ascii_case(host)));
     if !is_ours {
         return Err((421, "Not here", "This address is not known under that name."));
     }
     if request.method() != Method::GET {
-        return Err((405, "Not so", "Only a browser that comes back from a sign-in is awaited here."));
+        return Err((
+            405,
+            "Not so",
+            "Only a browser that comes back from a sign-in is awaited here.",
+        ));
     }
     if request.uri().path() != door.path {
-        return Err((404, "Not here", "Only a browser that comes back from a sign-in is awaited here."));
+        return Err((
+            404,
+            "Not here",
+            "Only a browser that comes back from a sign-in is awaited here.",
+        ));
     }
     Ok(request.uri().query().unwrap_or_default().to_owned())
 }
@@ -252,14 +259,22 @@ mod tests {
             (format!("GET /back?code=c HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", port ^ 1), "421"),
             (format!("GET /back?code=c HTTP/1.1\r\nHost: localhost\r\n\r\n"), "421"),
             ("GET /back?code=c HTTP/1.0\r\n\r\n".to_owned(), "421"),
-            (format!("POST /back?code=c HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 0\r\n\r\n"), "405"),
+            (
+                format!(
+                    "POST /back?code=c HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 0\r\n\r\n"
+                ),
+                "405",
+            ),
             (format!("HEAD /back?code=c HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"), "405"),
             (format!("GET /Back?code=c HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"), "404"),
             (format!("GET /favicon.ico HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"), "404"),
         ] {
             let answer = ask(port, Ipv4Addr::LOCALHOST.into(), &request).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}"))
-                || answer.starts_with(&format!("HTTP/1.0 {status}")), "{request}: {answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}"))
+                    || answer.starts_with(&format!("HTTP/1.0 {status}")),
+                "{request}: {answer}"
+            );
             assert!(answer.contains("content-security-policy: default-src 'none'"), "{answer}");
             assert!(answer.contains("cache-control: no-store"), "{answer}");
         }

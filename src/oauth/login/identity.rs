@@ -37,8 +37,7 @@ impl Identity {
                 }
             }
         }
-        let permissions =
-            access.and_then(|claims| Some(claims.get("scp")?.as_str()?.to_owned()));
+        let permissions = access.and_then(|claims| Some(claims.get("scp")?.as_str()?.to_owned()));
         Self { names, permissions }
     }
 

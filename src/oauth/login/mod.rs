@@ -89,7 +89,9 @@ impl LoginError {
     pub fn remedy(&self, account: &Account) -> Option<String> {
         let text = match self {
             Self::Provider(fault) => fault.remedy()?,
-            Self::Declined => "sign in again and accept what application {client_id} asks for: {sign_in}",
+            Self::Declined => {
+                "sign in again and accept what application {client_id} asks for: {sign_in}"
+            }
             Self::Expired => "begin again: {sign_in}",
             Self::Timeout => TIMEOUT,
             Self::WrongUser { .. } => WRONG_USER,
@@ -97,7 +99,9 @@ impl LoginError {
             Self::NoWay { key: "device_url", .. } => {
                 "write device_url into [account.oauth] of account \"{account}\", or: {sign_in} --browser"
             }
-            Self::NoWay { .. } => "write authorize_url into [account.oauth] of account \"{account}\"",
+            Self::NoWay { .. } => {
+                "write authorize_url into [account.oauth] of account \"{account}\""
+            }
             Self::Listen(_) => {
                 "end what uses the port, leave the port out of `redirect_uri`, or: {sign_in} --paste"
             }
@@ -189,8 +193,7 @@ impl Login {
         mut show: impl FnMut(Shown<'_>),
         keep: impl AsyncFnOnce(Signed) -> Result<String, String>,
     ) -> Result<String, LoginError> {
-        let no_way =
-            || LoginError::NoWay { account: self.account.name.clone(), key: "device_url" };
+        let no_way = || LoginError::NoWay { account: self.account.name.clone(), key: "device_url" };
         let device = self.provider.device_code(&self.account).await.ok_or_else(no_way)?;
         let device = device.map_err(LoginError::Provider)?;
         show(Shown::Device(&device));

@@ -6,7 +6,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-const STYLE: &str = "body{font:17px/1.6 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}";
+const STYLE: &str =
+    "body{font:17px/1.6 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}";
 
 /// The page: a heading and a paragraph.
 pub fn write(heading: &str, text: &str) -> String {
@@ -62,7 +63,9 @@ mod tests {
     fn a25_a_script_in_a_text_stays_text() {
         let page = write("<script>", "\"><script>alert('x')</script>&\u{1b}");
         assert!(!page.contains("<script"), "{page}");
-        assert!(page.contains("&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;\u{fffd}"));
+        assert!(
+            page.contains("&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;\u{fffd}")
+        );
     }
 
     #[test]
