@@ -169,7 +169,7 @@ fn device_code_without_a_daemon_and_refusals_that_say_what_to_do() {
     let login = Login::start(&file, &["erp"]);
     let (place, code) = login.code();
     let wrong = post(&place, &[("code", "WRONG"), ("user", ERP), ("decision", "accept")]);
-    says(&wrong.body, &["That code didn't work"]);
+    says(&wrong.body, &["Check the code and try again"]);
     post(&place, &[("code", &code), ("user", ERP), ("decision", "accept")]);
     let (status, said) = login.wait();
     assert!(status.success(), "{said}");
@@ -346,7 +346,7 @@ fn a_failed_sign_in_keeps_the_old_one_and_a_good_one_replaces_it() {
     let first = Login::start(&file, &["erp"]);
     visit(&come_back(&first, ERP));
     assert!(first.wait().0.success());
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     send(&daemon, "one");
     assert_eq!(world.messages(1).len(), 1);
     let again = Login::start(&file, &["erp"]);
@@ -358,7 +358,8 @@ fn a_failed_sign_in_keeps_the_old_one_and_a_good_one_replaces_it() {
     assert_eq!(world.messages(2).len(), 2);
     // Revoked at the provider: mail waits until somebody signs in again.
     world.sandbox.revoke_refresh_tokens();
-    world.sandbox.revoke_access_tokens();
+    assert!(daemon.stop().success());
+    let daemon = world.start(&text).run();
     send(&daemon, "three");
     let told = daemon.log.wait_for("AADSTS50173");
     assert!(told.contains("submitd login erp"), "{told}");

@@ -5,7 +5,7 @@ use crate::cli::control::{Control, ControlError};
 use crate::config::{Account, Config, Glance};
 use crate::oauth::login::Signed;
 use crate::oauth::{Keeper, TokenSource, request};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,14 +97,11 @@ pub fn local_keeper(config: &Config, account: &Arc<Account>) -> Result<Keeper, S
     Ok(keeper)
 }
 
-/// Made for an ordinary user; where the daemon has a user of its own, root must not make it.
+/// Before the daemon's first start. Where root makes it for a service, systemd gives it to the service's
+/// user (StateDirectory=, systemd.exec(5)).
 fn make_state_dir(dir: &Path) -> Result<(), String> {
     if dir.is_dir() {
         return Ok(());
-    }
-    if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
-        let text = "does not exist; start submitd once, so that it belongs to the right user";
-        return Err(format!("{} {text}", dir.display()));
     }
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -1,6 +1,7 @@
 """Drives a headless Chromium: steps as JSON in, where it ended and what it shows as JSON out.
 
-Steps: ["open", url], ["fill", id, text], ["press", id], ["await", text that the page shows].
+Steps: ["open", url], ["fill", id, text], ["press", id], ["await", text that the page shows], ["end", part of
+the address, at which the page may not load].
 It reaches this machine only.
 """
 
@@ -16,7 +17,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 
 def text(driver):
-    return driver.find_element(By.TAG_NAME, "body").text
+    try:
+        return driver.find_element(By.TAG_NAME, "body").text
+    except WebDriverException:
+        # The page is being replaced by another one.
+        return ""
 
 
 def step(driver, words):
@@ -35,6 +40,8 @@ def step(driver, words):
         driver.find_element(By.ID, rest[0]).click()
     elif verb == "await":
         WebDriverWait(driver, 60).until(lambda driver: rest[0] in text(driver))
+    elif verb == "end":
+        WebDriverWait(driver, 60).until(lambda driver: rest[0] in driver.current_url)
     else:
         raise ValueError(verb)
 
