@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["accounts", "config", "mail", "observe", "queue", "smtp"]),
     ("check", &["config", "delivery", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
     ("listener", &["config", "observe", "session", "unix_socket"]),
+    ("notify", &["config", "durable", "mail", "observe", "queue"]),
     (
         "admin",
         &[
@@ -57,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "durable",
             "listener",
             "mail",
+            "notify",
             "oauth",
             "observe",
             "queue",
@@ -108,6 +110,9 @@ const PURE: &[&str] = &[
     "delivery/notice.rs",
     "delivery/verdict.rs",
     "delivery/limits.rs",
+    "check/setup.rs",
+    "check/token.rs",
+    "oauth/claims.rs",
     "oauth/token.rs",
     "oauth/request.rs",
     "oauth/response.rs",
@@ -116,6 +121,11 @@ const PURE: &[&str] = &[
     "session/replies.rs",
     "session/patience.rs",
     "listener/proxy.rs",
+    "notify/calendar.rs",
+    "notify/event.rs",
+    "notify/facts.rs",
+    "notify/ledger.rs",
+    "notify/letter.rs",
 ];
 
 /// What a pure file must not say. Found as whole words.

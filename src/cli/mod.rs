@@ -141,11 +141,14 @@ fn end_quietly_without_reader() {
 
 /// The configuration of `file` and the environment; where it has mistakes, all of them are told.
 fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
-    read(file).map_err(|problems| {
-        let colour = std::io::stderr().is_terminal();
-        eprintln!("{}", problems.render(colour).trim_end());
-        ExitCode::from(exit::CONFIG)
-    })
+    read(file).map_err(|problems| tell(&problems))
+}
+
+/// Tells the mistakes of a configuration.
+fn tell(problems: &Problems) -> ExitCode {
+    let colour = std::io::stderr().is_terminal();
+    eprintln!("{}", problems.render(colour).trim_end());
+    ExitCode::from(exit::CONFIG)
 }
 
 /// The same, for those who tell the mistakes themselves.

@@ -4,7 +4,7 @@
 //! or http to the machine of the browser. Every address is only a default of its preset.
 
 use super::endpoint::Asked;
-use super::grant::{GrantWord, Keys, certificate, has_certificate};
+use super::grant::{GrantWord, Keys};
 use super::preset::Issuer;
 use super::section::Section;
 use super::{Consent, Grant, SignIn, SignInBy};
@@ -16,10 +16,7 @@ const REDIRECT_REMEDY: &str =
 
 /// The grant of one account that somebody signs in for.
 pub(super) fn grant(section: &Section<'_>, by: SignInBy, keys: Keys) -> Option<Grant> {
-    let certificate = match has_certificate(section) {
-        true => Some(certificate(section, keys.certificate, keys.key)?),
-        false => None,
-    };
+    let application = keys.application.build(section);
     match &keys.redirect_uri {
         Some(text) => check_redirect(section, text),
         None => {
@@ -30,9 +27,7 @@ pub(super) fn grant(section: &Section<'_>, by: SignInBy, keys: Keys) -> Option<G
     }
     Some(Grant::SignIn(SignIn {
         by,
-        client_id: keys.client_id?,
-        client_secret: keys.client_secret,
-        certificate,
+        application: application?,
         redirect_uri: keys.redirect_uri?,
         username: keys.username?,
     }))

@@ -283,9 +283,10 @@ fn give(
         may_send: !bare,
         expires_in,
     };
+    let faults = world.faults().token;
     let mut tokens = world.tokens();
     Given {
-        access_token: tokens.give(&world.options, grant, now),
+        access_token: tokens.give(&world.options, grant, &faults, now),
         refresh_token: renews.map(|user| tokens.give_refresh(&user)),
         scope,
         id_token: None,

@@ -80,7 +80,7 @@ impl Attempt {
         let (state, verifier) = chance.split_at(32);
         let [state, verifier] = [state, verifier].map(|octets| URL_SAFE_NO_PAD.encode(octets));
         url.query_pairs_mut()
-            .append_pair("client_id", &sign_in.client_id)
+            .append_pair("client_id", &sign_in.application.client_id)
             .append_pair("response_type", "code")
             .append_pair("redirect_uri", &redirect)
             .append_pair("scope", &asked_scope(&oauth.scope, identity_scope))
@@ -239,7 +239,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SignInBy;
+    use crate::config::{Application, Proof, SignInBy};
     use crate::diagnosis::Class;
 
     fn oauth(issuer: Option<&str>) -> OAuth {
@@ -262,9 +262,7 @@ mod tests {
     fn sign_in() -> SignIn {
         SignIn {
             by: SignInBy::Browser,
-            client_id: "client".into(),
-            client_secret: None,
-            certificate: None,
+            application: Application { client_id: "client".into(), proof: Proof::None },
             redirect_uri: "http://localhost".into(),
             username: "erp+x@contoso.com".into(),
         }

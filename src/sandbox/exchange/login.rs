@@ -45,7 +45,8 @@ impl Submission {
                 delegate.eq_ignore_ascii_case(own) && mailbox.eq_ignore_ascii_case(user)
             })
         };
-        let fault = match self.world.tokens().check(may_open, token, user, now) {
+        let by_role = self.world.options.exchange_role;
+        let fault = match self.world.tokens().check(may_open, token, user, by_role, now) {
             Err(fault) => format!("{fault:?}"),
             Ok(()) => {
                 let mailboxes = &self.world.options.mailboxes;
