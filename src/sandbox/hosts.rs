@@ -5,6 +5,7 @@
 //! | `GET /metadata/identity/oauth2/token` | the metadata service; with the version of Azure Arc, that |
 //! | `GET /msi/token` | App Service and Container Apps |
 //! | `POST /google/token` | Google, for service accounts |
+//! | `POST /google/revoke` | Google, takes a refresh token back (RFC 7009) |
 //!
 //! The faults of the token endpoint hold here too; `token.error` is Entra's alone.
 
@@ -35,6 +36,7 @@ pub(super) fn routes() -> axum::Router<Arc<World>> {
         .route("/metadata/identity/oauth2/token", get(metadata))
         .route("/msi/token", get(app_service))
         .route("/google/token", post(google))
+        .route("/google/revoke", post(revoke))
 }
 
 async fn metadata(
@@ -137,7 +139,8 @@ fn identity(world: &World, asked: &HashMap<String, String>, is_machine: bool) ->
         expires_in: life,
     };
     let life = world.faults().token.expires_in.unwrap_or(LIFE);
-    let token = world.tokens().give(&world.options, grant(life), now);
+    let faults = world.faults().token;
+    let token = world.tokens().give(&world.options, grant(life), &faults, now);
     let begins = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let mut body = json!({
         "access_token": token.expose(),
@@ -185,6 +188,19 @@ async fn google(
     .await
 }
 
+async fn revoke(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+) -> Response {
+    let form = form(&headers, &body);
+    let token = form.get("token").map(String::as_str).unwrap_or_default();
+    match world.tokens().revoke_one(token) {
+        true => json_answer(200, &json!({})),
+        false => refused(400, "invalid_token", "Token expired or revoked"),
+    }
+}
+
 fn mail_token(world: &World, mailbox: String, now: SystemTime) -> Value {
     let life = world.faults().token.expires_in.unwrap_or(LIFE);
     let grant = Grant {
@@ -194,6 +210,7 @@ fn mail_token(world: &World, mailbox: String, now: SystemTime) -> Value {
         may_send: true,
         expires_in: life,
     };
-    let token = world.tokens().give(&world.options, grant, now);
+    let faults = world.faults().token;
+    let token = world.tokens().give(&world.options, grant, &faults, now);
     json!({"access_token": token.expose(), "expires_in": life, "token_type": "Bearer"})
 }

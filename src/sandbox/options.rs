@@ -1,5 +1,6 @@
 //! How a sandbox is set up: where it listens, who lives in it, how far one may go.
 
+use super::consent::SignIns;
 use super::faults::Faults;
 use super::identities::Identities;
 use crate::secret::Secret;
@@ -26,12 +27,19 @@ pub struct Options {
     pub client_secret: Secret,
     /// The secret's own id: sending it instead of the value is the most frequent mistake.
     pub client_secret_id: String,
+    /// The object id of its enterprise application, which Exchange wants to know.
+    pub object_id: String,
+    /// Exchange has a role for the application and no permission on mailboxes: then a token must carry no permission
+    /// of its own, or the missing one on the mailbox counts.
+    pub exchange_role: bool,
     /// An application without a secret, for refresh tokens.
     pub public_client_id: String,
     /// The refresh token somebody signed in for; it belongs to the first mailbox.
     pub refresh_token: Secret,
     /// Other proofs: passwords, certificates, identities of machines, Google.
     pub identities: Identities,
+    /// Who signs in with a browser, and where they are sent back.
+    pub sign_ins: SignIns,
     /// The mailboxes. Their passwords serve at Entra only: Exchange takes only tokens.
     pub mailboxes: Vec<Mailbox>,
     /// How far one may go.
@@ -134,12 +142,15 @@ impl Default for Options {
             // The shape of a real one: 40 characters with `~`, `.`, `_` and `-`.
             client_secret: Secret::new("Zk48Q~sandbox.only-not_a.real~secret-7dQ"),
             client_secret_id: "b7a1f5c2-3d84-4b0e-a6f9-91c0d2e7f6a3".into(),
+            object_id: "a1d5e3c7-6b20-4f8e-9c14-d7f30b5e8a26".into(),
+            exchange_role: false,
             public_client_id: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
             refresh_token: Secret::new(format!(
                 "0.AXoAbh07XAqPUk6dNytvGkDJ6{}",
                 "sandbox".repeat(80)
             )),
             identities: Identities::default(),
+            sign_ins: SignIns::default(),
             mailboxes: vec![Mailbox::new("erp@contoso.com")],
             limits: Limits::default(),
             faults: Faults::default(),

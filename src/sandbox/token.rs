@@ -3,6 +3,7 @@
 //! They look like JWTs and are as long (1.5 to 2.5 kB), because line lengths are where clients break. The
 //! signature is random: what counts is that the very text was given out here and has not ended.
 
+use super::faults::TokenFaults;
 use super::hosts::GOOGLE;
 use super::identities::Identities;
 use super::options::Options;
@@ -10,7 +11,7 @@ use super::random;
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,7 +51,7 @@ pub(super) struct Grant {
 #[derive(Default)]
 pub(super) struct Tokens {
     access: HashMap<String, (Grant, SystemTime)>,
-    refresh: HashMap<String, bool>,
+    refresh: HashMap<String, Renewal>,
     federated: HashSet<String>,
     /// Ids of proofs that were used.
     proofs: HashSet<String>,
@@ -58,6 +59,13 @@ pub(super) struct Tokens {
     challenges: HashMap<String, PathBuf>,
     /// Wrong passwords in a row, by user.
     wrong_passwords: HashMap<String, u32>,
+}
+
+/// A refresh token.
+#[derive(Clone, Debug)]
+struct Renewal {
+    is_good: bool,
+    user: String,
 }
 
 /// Why the mail server does not take a token. Exchange says `5.7.3` to all of them.
@@ -76,10 +84,10 @@ pub(super) enum TokenFault {
 }
 
 /// What a refresh token is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RefreshState {
-    /// Given out and good.
-    Good,
+    /// Given out and good, to this user.
+    Good(String),
     /// Given out and taken back.
     Revoked,
     /// Never given out.
@@ -94,21 +102,34 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Makes an access token and remembers it.
-    pub(super) fn give(&mut self, options: &Options, grant: Grant, now: SystemTime) -> Secret {
+    /// Makes an access token and remembers it. `faults` may have other claims for it.
+    pub(super) fn give(
+        &mut self,
+        options: &Options,
+        grant: Grant,
+        faults: &TokenFaults,
+        now: SystemTime,
+    ) -> Secret {
         if self.access.len() >= REMEMBERED {
             self.access.retain(|_, (_, ends)| *ends > now);
         }
-        let text = write(options, &grant, now);
+        let mut claims = claims(options, &grant, now);
+        for (name, value) in &faults.claims {
+            claims[name] = value.clone();
+        }
+        let grant = if faults.claims.is_empty() { grant } else { grant.with_claims(&claims) };
+        let is_personal = matches!(&grant.owner, Owner::Mailbox(user)
+            if options.sign_ins.personal.iter().any(|personal| personal.eq_ignore_ascii_case(user)));
+        let text = if faults.opaque || is_personal { opaque() } else { write(&claims) };
         let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
         self.access.insert(text.clone(), (grant, ends));
         Secret::new(text)
     }
 
     /// Makes a refresh token. Older ones stay good, as Entra has it.
-    pub(super) fn give_refresh(&mut self) -> Secret {
+    pub(super) fn give_refresh(&mut self, user: &str) -> Secret {
         let text = format!("0.AXoA{}.{}", random::base64url::<24>(), random::base64url::<720>());
-        self.refresh.insert(text.clone(), true);
+        self.adopt_refresh(&Secret::new(text.as_str()), user);
         Secret::new(text)
     }
 
@@ -162,8 +183,9 @@ impl Tokens {
     }
 
     /// Takes a refresh token in that somebody already holds.
-    pub(super) fn adopt_refresh(&mut self, token: &Secret) {
-        self.refresh.insert(token.expose().to_owned(), true);
+    pub(super) fn adopt_refresh(&mut self, token: &Secret, user: &str) {
+        let renewal = Renewal { is_good: true, user: user.to_owned() };
+        self.refresh.insert(token.expose().to_owned(), renewal);
     }
 
     /// The texts of all that were given out or taken in, access and refresh.
@@ -174,8 +196,8 @@ impl Tokens {
     /// What this refresh token is worth.
     pub(super) fn refresh_state(&self, token: &str) -> RefreshState {
         match self.refresh.get(token) {
-            Some(true) => RefreshState::Good,
-            Some(false) => RefreshState::Revoked,
+            Some(Renewal { is_good: true, user }) => RefreshState::Good(user.clone()),
+            Some(_) => RefreshState::Revoked,
             None => RefreshState::Unknown,
         }
     }
@@ -187,14 +209,22 @@ impl Tokens {
 
     /// Takes all refresh tokens back.
     pub(super) fn revoke_refresh(&mut self) {
-        self.refresh.values_mut().for_each(|good| *good = false);
+        self.refresh.values_mut().for_each(|renewal| renewal.is_good = false);
     }
 
-    /// Whether the token opens the mailbox; both are compared as Exchange does it.
+    /// Takes one refresh token back; whether it was known.
+    pub(super) fn revoke_one(&mut self, token: &str) -> bool {
+        self.refresh.get_mut(token).map(|renewal| renewal.is_good = false).is_some()
+    }
+
+    /// Whether the token opens the mailbox; both are compared as Exchange does it. `may_open` says
+    /// whether a user may open it besides his own; `by_role`: Exchange has a role for the application.
     pub(super) fn check(
         &self,
+        may_open: impl Fn(&str) -> bool,
         token: &Secret,
         mailbox: &str,
+        by_role: bool,
         now: SystemTime,
     ) -> Result<(), TokenFault> {
         let (grant, ends) = self.access.get(token.expose()).ok_or(TokenFault::Unknown)?;
@@ -204,12 +234,14 @@ impl Tokens {
         if !is_outlook(&grant.audience) && grant.audience != GOOGLE {
             return Err(TokenFault::Audience);
         }
-        if !grant.may_send {
+        // With a role in Exchange a permission in the token asks for one on the mailbox, which is not there.
+        let is_allowed = grant.may_send != (by_role && grant.owner == Owner::Application);
+        if !is_allowed {
             return Err(TokenFault::Permission);
         }
         match &grant.owner {
             Owner::Application => Ok(()),
-            Owner::Mailbox(own) if own.eq_ignore_ascii_case(mailbox) => Ok(()),
+            Owner::Mailbox(own) if own.eq_ignore_ascii_case(mailbox) || may_open(own) => Ok(()),
             Owner::Mailbox(_) => Err(TokenFault::Mailbox),
         }
     }
@@ -220,11 +252,52 @@ pub(super) fn is_outlook(audience: &str) -> bool {
     matches!(audience, "https://outlook.office365.com" | "https://outlook.office.com")
 }
 
-/// Header, claims and a random signature.
-fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
+/// What says who signed in (OpenID Connect Core §2).
+pub(super) fn identity(options: &Options, client_id: &str, user: &str, now: SystemTime) -> Secret {
     let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let tenant = &options.tenant_id;
+    let header = json!({"typ": "JWT", "alg": "RS256", "kid": random::base64url::<20>()});
+    let claims = json!({
+        "ver": "2.0", "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+        "aud": client_id, "iat": issued, "nbf": issued, "exp": issued + 3600,
+        "sub": random::base64url::<32>(), "oid": random::guid(), "tid": tenant,
+        "name": "A person of the sandbox", "preferred_username": user, "email": user,
+    });
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    Secret::new(format!("{header}.{claims}.{}", random::base64url::<256>()))
+}
+
+impl Grant {
+    /// What a server that reads these claims makes of it.
+    fn with_claims(self, claims: &Value) -> Self {
+        let text = |name: &str| claims[name].as_str().map(str::to_owned);
+        let role = |role: &Value| role == "SMTP.SendAsApp";
+        let scope = text("scp").unwrap_or_default();
+        let roles = claims["roles"].as_array().is_some_and(|roles| roles.iter().any(role));
+        Self {
+            owner: text("upn").map_or(Owner::Application, Owner::Mailbox),
+            audience: text("aud").unwrap_or_default(),
+            may_send: roles || scope.split(' ').any(|word| word == "SMTP.Send"),
+            ..self
+        }
+    }
+}
+
+/// As personal accounts have it.
+fn opaque() -> String {
+    format!("EwB{}", random::base64url::<1200>())
+}
+
+/// Header, claims and a random signature.
+fn write(claims: &Value) -> String {
     let key = random::base64url::<20>();
     let header = json!({"typ": "JWT", "nonce": random::base64url::<32>(), "alg": "RS256", "x5t": key, "kid": key});
+    let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}.{}", random::base64url::<256>())
+}
+
+fn claims(options: &Options, grant: &Grant, now: SystemTime) -> Value {
+    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let tenant = &options.tenant_id;
     let mut claims = json!({
         "aud": grant.audience,
@@ -234,7 +307,10 @@ fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
         "app_displayname": "sandbox",
         "appid": grant.client_id, "appidacr": "1",
         "idp": format!("https://sts.windows.net/{tenant}/"),
-        "oid": random::guid(),
+        "oid": match &grant.owner {
+            Owner::Application => options.object_id.clone(),
+            Owner::Mailbox(_) => random::guid(),
+        },
         "rh": format!("1.AXoA{}.", random::base64url::<48>()),
         "sid": random::guid(),
         "sub": random::guid(),
@@ -258,8 +334,7 @@ fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
             Owner::Mailbox(_) => claims["scp"] = "SMTP.Send".into(),
         }
     }
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    format!("{header}.{claims}.{}", random::base64url::<256>())
+    claims
 }
 
 #[cfg(test)]
@@ -276,7 +351,7 @@ mod tests {
         }
     }
 
-    fn claims(token: &Secret) -> serde_json::Value {
+    fn claims_of(token: &Secret) -> serde_json::Value {
         let part = token.expose().split('.').nth(1).expect("three parts");
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("json")
     }
@@ -284,29 +359,37 @@ mod tests {
     #[test]
     fn tokens_look_like_entras() {
         let (mut tokens, options, now) = (Tokens::default(), Options::default(), UNIX_EPOCH);
+        let none = TokenFaults::default();
         for _ in 0..50 {
-            let token = tokens.give(&options, grant(Owner::Application), now);
+            let token = tokens.give(&options, grant(Owner::Application), &none, now);
             assert!((1500..=2500).contains(&token.expose().len()), "{}", token.expose().len());
-            let claims = claims(&token);
+            let claims = claims_of(&token);
             assert_eq!(claims["roles"], json!(["SMTP.SendAsApp"]));
             assert_eq!(claims["exp"], 3599);
             assert_eq!(claims["tid"], options.tenant_id.as_str());
         }
-        let token = tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), now);
-        assert_eq!(claims(&token)["scp"], "SMTP.Send");
-        assert!(claims(&token)["roles"].is_null());
+        let token =
+            tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), &none, now);
+        assert_eq!(claims_of(&token)["scp"], "SMTP.Send");
+        assert!(claims_of(&token)["roles"].is_null());
     }
 
     #[test]
     fn the_mail_server_takes_only_what_fits() {
         let (mut tokens, options, now) = (Tokens::default(), Options::default(), UNIX_EPOCH);
-        let app = tokens.give(&options, grant(Owner::Application), now);
-        let own = tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), now);
+        let none = TokenFaults::default();
+        let app = tokens.give(&options, grant(Owner::Application), &none, now);
+        let own =
+            tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), &none, now);
         let graph =
             Grant { audience: "https://graph.microsoft.com".into(), ..grant(Owner::Application) };
-        let graph = tokens.give(&options, graph, now);
-        let bare =
-            tokens.give(&options, Grant { may_send: false, ..grant(Owner::Application) }, now);
+        let graph = tokens.give(&options, graph, &none, now);
+        let bare = tokens.give(
+            &options,
+            Grant { may_send: false, ..grant(Owner::Application) },
+            &none,
+            now,
+        );
         for (token, mailbox, after, expected) in [
             (&app, "any@contoso.com", 3598, Ok(())),
             (&app, "any@contoso.com", 3599, Err(TokenFault::Expired)),
@@ -316,17 +399,21 @@ mod tests {
             (&bare, "any@contoso.com", 0, Err(TokenFault::Permission)),
             (&Secret::new("x"), "any@contoso.com", 0, Err(TokenFault::Unknown)),
         ] {
-            assert_eq!(tokens.check(token, mailbox, now + Duration::from_secs(after)), expected);
+            assert_eq!(
+                tokens.check(|_| false, token, mailbox, false, now + Duration::from_secs(after)),
+                expected
+            );
         }
         tokens.revoke_access();
-        assert_eq!(tokens.check(&app, "any@contoso.com", now), Err(TokenFault::Unknown));
+        let unknown = tokens.check(|_| false, &app, "any@contoso.com", false, now);
+        assert_eq!(unknown, Err(TokenFault::Unknown));
     }
 
     #[test]
     fn old_refresh_tokens_stay_good_until_they_are_revoked() {
         let mut tokens = Tokens::default();
-        let (old, new) = (tokens.give_refresh(), tokens.give_refresh());
-        assert_eq!(tokens.refresh_state(old.expose()), RefreshState::Good);
+        let (old, new) = (tokens.give_refresh("ann"), tokens.give_refresh("ann"));
+        assert_eq!(tokens.refresh_state(old.expose()), RefreshState::Good("ann".into()));
         tokens.revoke_refresh();
         assert_eq!(tokens.refresh_state(new.expose()), RefreshState::Revoked);
         assert_eq!(tokens.refresh_state("x"), RefreshState::Unknown);

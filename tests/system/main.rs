@@ -10,6 +10,8 @@ mod accounts;
 mod admin;
 /// Binary mail arrives octet for octet, and is not invited where it could not go on.
 mod binary;
+/// `submitd check` and the mistakes of administrators, told apart from one another.
+mod check;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// Every program in every way, and the table of it.
@@ -18,6 +20,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Every known code, reply and mistake is made, and what the administrator reads is compared.
+mod diagnosis;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
@@ -40,9 +44,13 @@ mod secrets;
 mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
+/// Somebody signs in, in every way, and somebody else tries to.
+mod sign_in;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
 /// Clients inside TLS, and certificates that change while we run.
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
+/// The four worlds: what vendors tell their customers to set up works as it stands.
+mod worlds;
