@@ -603,11 +603,6 @@ client_secret = "hunter2"
             ),
             (
                 "client_credentials",
-                "device_code",
-                r#"4:9: account "erp": grant: "device_code" is not available in this version; use "client_credentials", or "refresh_token" with a token you have"#,
-            ),
-            (
-                "client_credentials",
                 "client-credential",
                 r#"4:9: account "erp": grant: "client-credential" is not known here; did you mean "client_credentials"?"#,
             ),
@@ -703,7 +698,7 @@ colour = "red"
 [[account]]
 name = "erp"
 mailbox = "nobody"
-grant = "device_code"
+grant = "device"
 tenant = "contoso.onmicrosoft.com"
 client_id = 7
 client_secret = ""

@@ -168,6 +168,7 @@ fn account(name: &str, mailbox: &str) -> Account {
             scope: "https://outlook.office365.com/.default".into(),
             ca_file: None,
             timeout: Duration::from_secs(30),
+            consent: Default::default(),
         },
         on_uncertain: OnUncertain::Retry,
         networks: Vec::new(),

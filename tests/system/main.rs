@@ -44,9 +44,13 @@ mod secrets;
 mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
+/// Somebody signs in, in every way, and somebody else tries to.
+mod sign_in;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
 /// Clients inside TLS, and certificates that change while we run.
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
+/// The four worlds: what vendors tell their customers to set up works as it stands.
+mod worlds;

@@ -1,6 +1,7 @@
 //! What all system tests stand on: the real binary, the sandbox, real programs.
 
 pub mod authority;
+pub mod browser;
 pub mod client;
 pub mod daemon;
 pub mod gateway;
@@ -9,6 +10,7 @@ pub mod mails;
 pub mod mime;
 pub mod programs;
 pub mod servers;
+pub mod sign_in;
 pub mod talk;
 pub mod trap;
 pub mod turnstile;
