@@ -8,6 +8,7 @@ use super::{Entry, OpenError, Settled, State, StoreError, reader, schema, tally,
 use crate::mail::{Envelope, Id};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub struct Count {
 pub struct View {
     dir: PathBuf,
     conn: Mutex<Connection>,
+    /// The sender at which the last look of an account gave up, for the next to go on from there.
+    reached: Mutex<HashMap<String, String>>,
 }
 
 /// A body that was found.
@@ -76,7 +79,7 @@ impl View {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let conn = schema::open_to_read(dir)?;
         schema::refuse_unknown(&conn, dir, false)?;
-        Ok(Self { dir: dir.to_owned(), conn: Mutex::new(conn) })
+        Ok(Self { dir: dir.to_owned(), conn: Mutex::new(conn), reached: Mutex::default() })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -205,7 +208,7 @@ impl View {
     }
 
     /// Where more is due than is wanted: goes from sender to sender through an index of its own. `oldest`
-    /// fill up where so many senders wait for a later time that none was found among [`STEPS`].
+    /// fill up where so many senders wait for a later time that too few were found among [`STEPS`].
     fn turns_of_many(
         &self,
         account: &str,
@@ -226,7 +229,9 @@ impl View {
         )?;
         let (now, limit) = (row::millis(now), limit(most.saturating_add(skip.len())));
         let (mut found, mut senders) = (Vec::new(), 0);
-        let (mut last, mut is_second_half) = (after.to_owned(), false);
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = reached.remove(account).unwrap_or_else(|| after.to_owned());
+        let (mut last, mut is_second_half, mut is_complete) = (after.clone(), false, false);
         for _ in 0..STEPS {
             // What was damaged here is found when its row is read, among the oldest.
             let row = next.query_row(params![account, last], |row| {
@@ -234,13 +239,17 @@ impl View {
             });
             let (sender, due) = match row.optional()? {
                 Some(row) => row,
-                None if is_second_half => break,
+                None if is_second_half => {
+                    is_complete = true;
+                    break;
+                }
                 None => {
                     (last, is_second_half) = (String::new(), true);
                     continue;
                 }
             };
-            if senders == most || is_second_half && sender.as_str() > after {
+            if senders == most || is_second_half && sender > after {
+                is_complete = true;
                 break;
             }
             if due <= now {
@@ -258,9 +267,12 @@ impl View {
             }
             last = sender;
         }
+        if !is_complete {
+            reached.insert(account.to_owned(), last);
+        }
         let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
         let mut reads = Vec::with_capacity(most);
-        for id in turn::in_turn(found, after, most) {
+        for id in turn::in_turn(found, &after, most) {
             reads.extend(read.query_row([id], |row| Ok(row::read(row))).optional()?);
         }
         for old in oldest {
