@@ -4,6 +4,7 @@
 //! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
 
 use crate::accounts::{Accounts, Proofs};
+use crate::admin::{Desk, Gate, Scene};
 use crate::config::{Account, Config, OnUncertain};
 use crate::delivery::{self, Delivery};
 use crate::listener::{BindError, Listeners, Prepared};
@@ -29,6 +30,8 @@ pub struct App {
     routes: Routes,
     delivery: Delivery,
     listeners: Listeners,
+    desk: Arc<Desk>,
+    gate: Gate,
 }
 
 /// Why the daemon did not start, or a reload was refused.
@@ -92,7 +95,12 @@ impl App {
             config.accounts.clone(),
         );
         listeners.apply(prepared);
-        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners })
+        let scene = scene(&config, &listeners);
+        let desk = Desk::new(queue.clone(), keeper.clone(), delivery.watch(), scene);
+        let desk = Arc::new(desk);
+        let mut gate = Gate::new(desk.clone());
+        gate.change(&config.admin).await;
+        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners, desk, gate })
     }
 
     /// Changes to another configuration: all of it, or nothing.
@@ -118,6 +126,8 @@ impl App {
             self.delivery.resume(&account.name);
         }
         self.listeners.apply(prepared);
+        self.desk.scene.store(Arc::new(scene(&config, &self.listeners)));
+        self.gate.change(&config.admin).await;
         self.config = config;
         Ok(())
     }
@@ -154,9 +164,20 @@ impl App {
         if !sessions || !deliveries {
             tracing::warn!(sessions, deliveries, "drain_timeout is over, what is left is cut off");
         }
+        // To the end it tells what is still under way.
+        self.gate.close().await;
         self.queue.close().await;
         tracing::info!("stopped");
         sessions && deliveries
+    }
+}
+
+/// What the admin socket shows of the configuration.
+fn scene(config: &Config, listeners: &Listeners) -> Scene {
+    Scene {
+        listeners: listeners.doors().iter().map(ToString::to_string).collect(),
+        accounts: config.accounts.clone(),
+        state_dir: config.state_dir.clone(),
     }
 }
 

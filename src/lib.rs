@@ -6,14 +6,15 @@
 //! ```text
 //!  app ──SMTP──▶ listener ▶ session ▶ queue ▶ delivery ▶ upstream ──SMTP XOAUTH2──▶ Exchange Online
 //!                              ▲                 ▲
-//!                          accounts            oauth
+//!                          accounts            oauth     admin ─▶ queue, oauth, delivery
 //! ```
 //!
 //! Mail goes one way, left to right; an import may only point down in the table that
 //! `tests/architecture.rs` holds. `session` and `delivery` never meet: the queue is between them.
-//! `upstream` reports facts, `delivery::verdict` judges them.
+//! `upstream` reports facts, `delivery::verdict` judges them. `admin` shows and steers; no mail goes through it.
 
 pub mod accounts;
+pub mod admin;
 pub mod app;
 pub mod check;
 pub mod cli;
@@ -31,4 +32,5 @@ pub mod secret;
 pub mod session;
 pub mod smtp;
 pub mod tls;
+pub mod unix_socket;
 pub mod upstream;

@@ -10,7 +10,7 @@ use super::grant::{self, GrantWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
-use super::{Account, Limit, OnUncertain, Upstream, UpstreamTls};
+use super::{Account, Chunking, Limit, OnUncertain, Upstream, UpstreamTls};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
+words!(Chunking { "auto" => Auto, "off" => Off } later {
+    "on" => "write \"auto\": it is used where the server offers it",
+});
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
 words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
     "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
@@ -29,13 +32,9 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 3] = [
+const ACCOUNT_LATER: [(&str, &str); 2] = [
     ("transport", "leave it out: mail goes by SMTP"),
     ("client_secret_expires", "leave it out and watch the date in the portal"),
-    (
-        "certificate_password",
-        "write certificate and key as PEM: openssl pkcs12 -in erp.pfx -nodes -out erp.pem",
-    ),
 ];
 
 /// One `[[account]]`; none where a problem was found that leaves no account to build.
@@ -225,6 +224,7 @@ fn upstream(
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
     let binarymime = section.or("binarymime", preset.has_binarymime());
+    let chunking = section.or("chunking", Chunking::Auto);
     section.finish(&[]);
     Some(Upstream {
         host: host?,
@@ -241,6 +241,7 @@ fn upstream(
         data_timeout,
         idle_timeout,
         binarymime,
+        chunking,
     })
 }
 

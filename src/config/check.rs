@@ -4,6 +4,7 @@
 //! touches no file: what it needs from the machine is handed in as [`Surroundings`].
 
 use super::account::{self, YEAR};
+use super::admin;
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
@@ -43,6 +44,8 @@ pub(super) struct Surroundings<'a> {
     pub hostname: String,
     /// Where state lives unless told otherwise.
     pub state_dir: PathBuf,
+    /// Where systemd lets us put sockets.
+    pub runtime_dir: Option<PathBuf>,
     /// How a file of a secret is read.
     pub read_secret: ReadSecret<'a>,
     /// Where a file is that is read at each use.
@@ -59,10 +62,17 @@ pub(super) struct Surroundings<'a> {
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 2] =
-    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
-const TABLES: [(&str, &str); 6] =
-    [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
+const TOP_LATER: [(&str, &str); 1] = [("notify", "leave it out and watch the log")];
+const TABLES: [(&str, &str); 7] = [
+    ("listener", ""),
+    ("user", ""),
+    ("account", ""),
+    ("queue", ""),
+    ("headers", ""),
+    ("admin", ""),
+    ("log", ""),
+];
+
 /// Walks everything; problems and warnings lie in `walk` afterwards.
 pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Config {
     let top = Section::top(walk, table, Origin::File(0..0));
@@ -78,6 +88,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
     let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0), &names);
     let headers = headers(top.section("headers", "headers"));
+    let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
     top.later(&TOP_LATER);
     top.finish(&[&TOP_LATER, &TABLES]);
@@ -91,6 +102,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         users,
         queue,
         headers,
+        admin,
         log,
         warnings: Vec::new(),
         settings: Default::default(),
@@ -230,7 +242,7 @@ fn log(section: Section<'_>) -> Log {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Grant, Password, Problems};
+    use crate::config::{Account, Config, Password, Problems, Proof};
 
     /// Lines 1 to 7; a case's text begins on line 8.
     const ACCOUNT: &str = r#"[[account]]
@@ -246,6 +258,11 @@ client_secret = "hunter2"
         let variables: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Config::from_text("submitd.toml", text, &variables)
+    }
+
+    fn has_secret(account: &Account, text: &str) -> bool {
+        let proof = account.grant.application().map(|application| &application.proof);
+        matches!(proof, Some(Proof::Secret(secret)) if secret.matches(text))
     }
 
     fn problems(text: &str) -> String {
@@ -671,8 +688,7 @@ client_secret = "hunter2"
         );
         std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("chmod");
         let config = load().expect("mended");
-        assert!(matches!(&config.accounts[0].grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("hunter2")));
+        assert!(has_secret(&config.accounts[0], "hunter2"));
     }
 
     #[test]
@@ -796,8 +812,7 @@ account = "crm"
         let account = &config.accounts[0];
         assert_eq!((account.name.as_str(), account.upstream.host.as_str()), ("erp", "127.0.0.1"));
         assert_eq!(account.upstream.connections, crate::config::Limit::Unlimited);
-        assert!(matches!(&account.grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("007")));
+        assert!(has_secret(account, "007"));
         assert_eq!((config.listeners.len(), config.listeners[0].addresses.len()), (1, 2));
         assert_eq!(config.listeners[0].max_recipients, 7);
         assert!(!config.headers.add_date);
@@ -823,8 +838,7 @@ account = "crm"
         let config = read(&file, &variables).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((config.hostname.as_str(), config.accounts.len()), ("variable", 1));
         assert_eq!(config.accounts[0].upstream.port, 465);
-        assert!(matches!(&config.accounts[0].grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("from the variable")));
+        assert!(has_secret(&config.accounts[0], "from the variable"));
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
 

@@ -5,6 +5,8 @@
 
 mod account;
 mod address;
+mod admin;
+mod application;
 mod certificate;
 mod check;
 mod credential;
@@ -28,7 +30,7 @@ mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Grant, IdentityHost};
+pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
@@ -67,6 +69,8 @@ pub struct Config {
     pub queue: Queue,
     /// What we change in a message.
     pub headers: Headers,
+    /// Where the daemon is watched and steered.
+    pub admin: Admin,
     /// How we speak to the operator.
     pub log: Log,
     /// What is valid and yet doubtful; to be told at every start.
@@ -278,6 +282,17 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// It is known to offer CHUNKING and BINARYMIME (RFC 3030), so that our clients may be offered it too.
     pub binarymime: bool,
+    /// Whether small mail goes in one flight.
+    pub chunking: Chunking,
+}
+
+/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunking {
+    /// Where the server offers CHUNKING and PIPELINING.
+    Auto,
+    /// Never: DATA, except for binary mail.
+    Off,
 }
 
 /// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
@@ -363,6 +378,26 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket; none = the word `off`.
+    pub socket: Option<PathBuf>,
+    /// Who may use it besides root and our own user.
+    pub group: Option<Group>,
+    /// Where a command may find it besides.
+    pub others: Vec<PathBuf>,
+}
+
+/// A group of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// By its name in /etc/group.
+    Name(String),
+    /// By its number.
+    Number(u32),
 }
 
 /// `[log]`.

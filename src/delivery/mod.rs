@@ -90,10 +90,34 @@ impl Settings {
 
 /// Delivery at work. Dropped, it stops at once; [`Delivery::drain`] stops it gently.
 pub struct Delivery {
-    orders: mpsc::UnboundedSender<Command>,
     supervisor: JoinHandle<()>,
+    watch: Watch,
+}
+
+/// Delivery as people see and steer it; cheap to clone, good for as long as anybody looks.
+#[derive(Clone)]
+pub struct Watch {
+    orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
     standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+}
+
+impl Watch {
+    /// Somebody mended the account (signed in again, say): it is tried now.
+    pub fn resume(&self, account: &str) {
+        // Fails only after the end, when there is nothing left to try.
+        let _ = self.orders.send(Command::Resume(account.to_owned()));
+    }
+
+    /// When the delivery loop last showed that it lives: not later than a few seconds ago, else it hangs.
+    pub fn alive(&self) -> std::time::Instant {
+        self.pulse.last()
+    }
+
+    /// The accounts that wait, and why.
+    pub fn standings(&self) -> Vec<Standing> {
+        lock(&self.standings).values().cloned().collect()
+    }
 }
 
 impl Delivery {
@@ -122,36 +146,42 @@ impl Delivery {
         let (orders, inbox) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
-        Self { orders, supervisor: tokio::spawn(supervisor.run(inbox)), pulse, standings }
+        let watch = Watch { orders, pulse, standings };
+        Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
+    }
+
+    /// To look on and steer.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Other accounts or settings; tries under way end as they began.
     pub fn reload(&self, settings: Settings, accounts: Vec<Arc<Account>>) {
         // Fails only after the end, when there is nothing left to reload.
-        let _ = self.orders.send(Command::Reload(settings, accounts));
+        let _ = self.watch.orders.send(Command::Reload(settings, accounts));
     }
 
     /// Somebody mended the account (signed in again, say): it is tried now.
     pub fn resume(&self, account: &str) {
-        let _ = self.orders.send(Command::Resume(account.to_owned()));
+        self.watch.resume(account);
     }
 
     /// Begins nothing more, lets tries under way end within `bound`, breaks the rest off. Says how many
     /// lanes had to be broken off: their mail is `attempting` or queued, and nothing of it is lost.
     pub async fn drain(self, bound: Duration) -> usize {
         let (done, left) = oneshot::channel();
-        let _ = self.orders.send(Command::Drain(Instant::now() + bound, done));
+        let _ = self.watch.orders.send(Command::Drain(Instant::now() + bound, done));
         left.await.unwrap_or(0)
     }
 
     /// When the delivery loop last showed that it lives: not later than a few seconds ago, else it hangs.
     pub fn alive(&self) -> std::time::Instant {
-        self.pulse.last()
+        self.watch.alive()
     }
 
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
-        lock(&self.standings).values().cloned().collect()
+        self.watch.standings()
     }
 }
 

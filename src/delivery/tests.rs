@@ -6,7 +6,7 @@
 mod portions;
 
 use super::*;
-use crate::config::{Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
+use crate::config::{Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope, Notify, Recipient};
 use crate::oauth::{AccessToken, TokenError};
@@ -140,8 +140,10 @@ fn account(name: &str, mailbox: &str) -> Account {
         name: name.into(),
         mailbox: address(mailbox),
         grant: Grant::ClientCredentials {
-            client_id: "id".into(),
-            client_secret: Secret::new("secret"),
+            application: Application {
+                client_id: "id".into(),
+                proof: Proof::Secret(Secret::new("secret")),
+            },
         },
         upstream: Upstream {
             host: "smtp.office365.com".into(),
@@ -158,6 +160,8 @@ fn account(name: &str, mailbox: &str) -> Account {
             data_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: "https://login.microsoftonline.com/x/oauth2/v2.0/token"

@@ -152,7 +152,7 @@ pub enum Fault {
     Network(String),
     /// The certificate or the handshake.
     #[error("{0}")]
-    Tls(String),
+    Tls(crate::tls::Distrust),
     /// The upstream does not offer what this mail or this account needs.
     #[error("{0} is not offered")]
     NotOffered(&'static str),

@@ -6,6 +6,8 @@ mod support;
 
 /// Who may submit and as whom, through which account, and what is rewritten.
 mod accounts;
+/// Watched and steered over a socket of its own.
+mod admin;
 /// Binary mail arrives octet for octet, and is not invited where it could not go on.
 mod binary;
 /// The commands a person types, by what they print and their exit codes.
