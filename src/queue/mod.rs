@@ -8,6 +8,7 @@ pub mod body;
 mod check;
 pub mod entry;
 mod fault;
+mod pulse;
 mod reader;
 pub mod retry;
 mod room;
@@ -88,6 +89,7 @@ impl Queue {
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            pulse: Arc::default(),
             history: AtomicU64::new(history.as_secs()),
         });
         let lanes = Arc::new(View::open(&dir)?);
@@ -112,6 +114,17 @@ impl Queue {
         let inner = self.inner.clone();
         // Fails only where the writer's end panicked, which was told then.
         let _ = tokio::task::spawn_blocking(move || inner.store.close()).await;
+    }
+
+    /// When the writer last showed that it lives: now where it waits for work, else when what it does began.
+    pub fn alive(&self) -> std::time::Instant {
+        self.shared().pulse.last()
+    }
+
+    /// Returns when the writer has ended: after [`Queue::close`], or because it broke. Nothing can be taken
+    /// or settled then, and only a new process helps.
+    pub async fn ended(&self) {
+        self.shared().pulse.ended().await;
     }
 
     /// A place for a body that is about to come. It ends where the disk's reserve begins.

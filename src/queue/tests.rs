@@ -1029,3 +1029,17 @@ async fn a_fresh_body_is_not_read_from_the_store_until_it_is_settled() {
     queue.settle(mail, settlement(Next::Retry(moment(2)))).await.unwrap();
     assert!(read_whole(&queue, &entry).await.is_err());
 }
+
+#[tokio::test]
+async fn a_writer_that_breaks_off_is_told_at_once_and_loses_nothing_it_answered() {
+    let (dir, queue) = store();
+    accept(&queue, 1, 10).await;
+    let (ended, hurt) = tokio::join!(queue.ended(), queue.inner.store.perform(work::Work::Break));
+    assert!((ended, hurt.is_err()) == ((), true));
+    assert!(queue.accept(submission(&queue, 2, 10).await).await.is_err());
+    queue.close().await;
+    drop(queue);
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    assert_eq!(due(&queue, 9).await.len(), 1);
+    assert!(queue.alive().elapsed() < HOUR);
+}

@@ -27,6 +27,9 @@ pub(super) enum Work {
     /// Recipients of a mail that is not in the queue.
     Charge(Charge),
     Refund(Charge),
+    /// A fault in the writer itself.
+    #[cfg(test)]
+    Break,
     Settle(Id, Box<Note>),
     Steer(Id, Order),
     /// By the column's text, which need not be an id any more.
@@ -175,6 +178,8 @@ impl Ledger {
                 Err(what) => Ok(Err(Refusal::Full(what))),
             },
             Work::Attempting(id, charge) => self.mark(*id, charge.as_ref()),
+            #[cfg(test)]
+            Work::Break => panic!("broken by a test"),
             Work::Charge(charge) => tally::add(&self.conn, charge).map(|()| Ok(Effect::default())),
             Work::Refund(charge) => {
                 tally::give_back(&self.conn, charge).map(|()| Ok(Effect::default()))

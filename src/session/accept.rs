@@ -26,6 +26,8 @@ pub struct Transaction {
     envelope: Envelope,
     accepted: SystemTime,
     message: Message,
+    /// Octets of the message that came so far.
+    size: u64,
 }
 
 /// How far the message has come.
@@ -67,7 +69,7 @@ impl Transaction {
             envid: mail.envid,
             recipients: Vec::new(),
         };
-        Self { id, permit, envelope, accepted: now, message: Message::Awaited }
+        Self { id, permit, envelope, accepted: now, message: Message::Awaited, size: 0 }
     }
 
     /// The queue id it will bear.
@@ -100,6 +102,14 @@ impl Transaction {
 
     /// Takes more of the message.
     pub async fn write(&mut self, octets: &[u8], shared: &Shared, origin: Origin<'_>) {
+        self.size = self.size.saturating_add(octets.len() as u64);
+        if self.size > self.permit.account.upstream.max_message_size
+            && !matches!(self.message, Message::Refused(_))
+        {
+            tracing::warn!(id = %self.id, account = %self.permit.account.name,
+                "mail refused: larger than max_message_size of the account's upstream");
+            self.message = Message::Refused(replies::TOO_LARGE);
+        }
         match &mut self.message {
             Message::Header(held) => {
                 held.extend_from_slice(octets);
