@@ -157,6 +157,17 @@ impl Drop for Store {
     }
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full(what) => write!(f, "no room: {what}"),
+            Self::Failed(what) => f.write_str(what),
+            Self::Unknown => f.write_str("is not in the queue"),
+            Self::State(state) => write!(f, "is {state}"),
+        }
+    }
+}
+
 impl Refusal {
     /// As a [`StoreError`], for work that knows no other.
     pub(super) fn into_error(self, id: Id) -> StoreError {

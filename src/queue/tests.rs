@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

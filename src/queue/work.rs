@@ -48,17 +48,6 @@ pub(super) enum Refusal {
     State(State),
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Full(what) => write!(f, "no room: {what}"),
-            Self::Failed(what) => f.write_str(what),
-            Self::Unknown => f.write_str("is not in the queue"),
-            Self::State(state) => write!(f, "is {state}"),
-        }
-    }
-}
-
 /// What is to be done once the transaction stands.
 #[derive(Debug, Default)]
 pub(super) struct Effect {

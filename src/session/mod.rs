@@ -321,11 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
                 replies::forbidden(error)
             })?;
-        if mail.size.is_some_and(|size| size > permit.account.upstream.max_message_size) {
-            tracing::warn!(peer = ?self.peer, size = mail.size, account = %permit.account.name,
-                "mail refused: larger than max_message_size of the account's upstream");
-            return Err(replies::TOO_LARGE);
-        }
+        accept::check_size(&permit, mail.size.unwrap_or(0))?;
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
