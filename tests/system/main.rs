@@ -30,6 +30,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// A mailbox stays within its limits, and within them everybody gets a turn.
+mod limits;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
