@@ -20,6 +20,7 @@ mod limit;
 mod listener;
 mod local;
 mod network;
+mod notify;
 mod preset;
 mod problem;
 mod queue;
@@ -36,6 +37,7 @@ pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
 pub use glance::Glance;
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use queue::Queue;
 pub use secrets::SecretFile;
@@ -47,7 +49,7 @@ use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Where the configuration is looked for where nobody names a file.
 pub const USUAL_FILE: &str = "/etc/submitd/submitd.toml";
@@ -71,6 +73,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// The store and its schedule.
     pub queue: Queue,
+    /// Whom we tell.
+    pub notify: Notify,
     /// What we change in a message.
     pub headers: Headers,
     /// Where the daemon is watched and steered.
@@ -239,6 +243,8 @@ pub struct Account {
     pub senders: Vec<Pattern>,
     /// Which senders are replaced by the mailbox.
     pub rewrite_from: When,
+    /// When the client secret ends, as the portal shows it.
+    pub client_secret_expires: Option<SystemTime>,
 }
 
 /// `[account.oauth]`, filled from preset and tenant.

@@ -13,7 +13,7 @@ use crate::config::Account;
 use crate::mail::Envelope;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
-use crate::queue::{Charge, Entry, RecipientState};
+use crate::queue::{Charge, Entry, Next, RecipientState};
 use crate::smtp::Reply;
 use crate::upstream::{Body, Courier, Credential, Failure, Fault, Outgoing, Stage};
 use std::borrow::Cow;
@@ -109,6 +109,9 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let refund = self.refund(tried.taken);
         self.log(&tried.plan);
         self.settle(&tried.plan, refund.as_ref().filter(|_| tried.charged)).await;
+        if matches!(tried.plan.next, Next::Failed) {
+            self.shared.health.ring();
+        }
         drop(self.claim);
         let account = self.member.account.name.clone();
         let unused = !tried.reached && matches!(self.errand, Errand::Send(..));

@@ -10,6 +10,7 @@
 mod allowance;
 mod attempt;
 mod day;
+mod health;
 mod lane;
 pub mod limits;
 pub mod notice;
@@ -30,8 +31,9 @@ use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
+pub use health::Health;
 pub use standing::Standing;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -99,7 +101,7 @@ pub struct Delivery {
 pub struct Watch {
     orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
 }
 
 impl Watch {
@@ -116,7 +118,12 @@ impl Watch {
 
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
-        lock(&self.standings).values().cloned().collect()
+        self.health.standings()
+    }
+
+    /// How the accounts fare, to be waited on.
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 }
 
@@ -135,18 +142,14 @@ impl Delivery {
         C: Courier + 'static,
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
-        let standings = Arc::default();
+        let health = Health::default();
         let pulse = Arc::new(Pulse::new());
-        let shared = Arc::new(Shared {
-            queue,
-            tokens,
-            hand: Arc::default(),
-            standings: Arc::clone(&standings),
-        });
+        let shared =
+            Arc::new(Shared { queue, tokens, hand: Arc::default(), health: health.clone() });
         let (orders, inbox) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
-        let watch = Watch { orders, pulse, standings };
+        let watch = Watch { orders, pulse, health };
         Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
     }
 
@@ -198,7 +201,7 @@ struct Shared<T> {
     /// Mails under way with the account they go through: none is ever tried twice at once, also while
     /// an account moves from one lane to another.
     hand: Arc<Mutex<HashMap<Id, String>>>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
 }
 
 impl<T> Shared<T> {
@@ -214,14 +217,6 @@ impl<T> Shared<T> {
         }
         hand.insert(id, account.to_owned());
         Some(Claim { hand: Arc::clone(&self.hand), id })
-    }
-
-    fn ill(&self, standing: Standing) {
-        lock(&self.standings).insert(standing.account.clone(), standing);
-    }
-
-    fn well(&self, account: &str) {
-        lock(&self.standings).remove(account);
     }
 }
 
