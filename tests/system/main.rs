@@ -34,6 +34,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// A mailbox stays within its limits, and within them everybody gets a turn.
+mod limits;
 /// What people are told, once each, and that telling harms nothing.
 mod notify;
 /// What got a 250 survives kill -9.
