@@ -6,6 +6,7 @@
 
 use super::store::{Message, Piece, Shared};
 use super::work::{Effect, Ledger, Refusal, Work};
+use rusqlite::ffi;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +54,13 @@ impl Failure {
 
     fn is_full(&self) -> bool {
         let (Self::Begin(error) | Self::Work(error) | Self::Commit(error)) = self;
-        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        // SQLite knows a full disk only by ENOSPC: a quota that is used up (EDQUOT) and a disk that has
+        // become read-only are to it writes that failed. The log is written before it is synced, so
+        // nothing of the transaction counts in any of these cases.
+        let failed_write = error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE);
+        failed_write || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
     }
 }
 

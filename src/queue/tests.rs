@@ -181,6 +181,25 @@ async fn b01_attempting_becomes_uncertain_at_reopening_and_says_so() {
 }
 
 #[tokio::test]
+async fn b01_a_mail_whose_fate_is_unknown_again_is_not_sent_by_every_start() {
+    let (dir, queue) = store();
+    let sent = accept(&queue, 1, 10).await;
+    queue.attempting(sent).await.unwrap();
+    drop(queue);
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    let before = SystemTime::now();
+    assert!(queue.show(sent).await.unwrap().unwrap().due < before, "the first time at once");
+    queue.attempting(sent).await.unwrap();
+    drop(queue);
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    let due = queue.show(sent).await.unwrap().unwrap().due;
+    assert!(due > before + Duration::from_secs(299), "{due:?}");
+    drop(queue);
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    assert_eq!(queue.show(sent).await.unwrap().unwrap().due, due, "a start that finds nothing");
+}
+
+#[tokio::test]
 async fn b16_mail_that_a_wrong_clock_put_far_ahead_is_found() {
     let (_dir, queue) = store();
     for number in [1, 500, 9_000] {
