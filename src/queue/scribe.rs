@@ -73,10 +73,12 @@ impl Scribe {
     pub(super) fn run(mut self, pieces: &Receiver<Message>, lock: File) {
         while let Some(first) = self.next(pieces) {
             let (batch, is_closing) = gather(first, pieces);
+            self.shared.pulse.set_busy(true);
             self.serve(batch);
             if self.left >= PRUNE_EVERY {
                 self.prune();
             }
+            self.shared.pulse.set_busy(false);
             if is_closing {
                 break;
             }
@@ -308,6 +310,7 @@ mod tests {
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            pulse: Arc::default(),
             history: 0.into(),
         });
         let ledger = Ledger { conn: opened.conn, next_key: 1, used: 0 };

@@ -38,6 +38,8 @@ mod idle;
 mod interop;
 /// Killed at random moments again and again, every promise is counted and kept.
 mod kills;
+/// A mailbox stays within its limits, and within them everybody gets a turn.
+mod limits;
 /// Much at once, and what is ill disturbs nobody.
 mod many;
 /// What people are told, once each, and that telling harms nothing.
@@ -54,9 +56,13 @@ mod secrets;
 mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
+/// Somebody signs in, in every way, and somebody else tries to.
+mod sign_in;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
 /// Clients inside TLS, and certificates that change while we run.
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
+/// The four worlds: what vendors tell their customers to set up works as it stands.
+mod worlds;

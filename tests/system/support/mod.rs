@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod breaker;
+pub mod browser;
 pub mod client;
 pub mod daemon;
 pub mod dice;
@@ -14,6 +15,7 @@ pub mod mime;
 pub mod programs;
 pub mod rounds;
 pub mod servers;
+pub mod sign_in;
 pub mod talk;
 pub mod tally;
 pub mod trap;
