@@ -730,10 +730,9 @@ mod tests {
     #[tokio::test]
     async fn an_account_that_sends_nothing_uses_its_refresh_token_all_the_same() {
         let house = House::build().await;
-        for number in 1..=3 {
-            let refresh = format!("refresh-{number}");
-            house.idp.reply(Reply::token(&format!("token-{number}"), Some(&refresh), 1));
-        }
+        house.idp.will([1, 2, 3].map(|number| {
+            Reply::token(&format!("token-{number}"), Some(&format!("refresh-{number}")), 1)
+        }));
         let keeper = house.delegated("seed");
         keeper.start();
         // Nobody asks for a token; a provider forgets a refresh token that is not used for 90 days.
