@@ -117,6 +117,7 @@ const PURE: &[&str] = &[
     "oauth/request.rs",
     "oauth/response.rs",
     "oauth/login/attempt.rs",
+    "oauth/login/awaited.rs",
     "oauth/login/device.rs",
     "oauth/login/identity.rs",
     "oauth/login/page.rs",

@@ -5,6 +5,7 @@
 use super::SecretFile;
 use crate::secret::Secret;
 use std::path::PathBuf;
+use url::Url;
 
 /// How a token is had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +135,22 @@ pub struct Certificate {
     pub key: SecretFile,
     /// What opens a PKCS#12 file; none = it has none.
     pub password: Option<Secret>,
+}
+
+/// Where a person signs in, and takes it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
+    pub authorize_url: Option<Url>,
+    /// Who gives codes to type in (RFC 8628 §3.1).
+    pub device_url: Option<Url>,
+    /// Who takes tokens back (RFC 7009).
+    pub revoke_url: Option<Url>,
+    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
+    /// of the same host as `authorize_url`.
+    pub issuer: Option<String>,
+    /// What is asked for besides the scope, so that the answer tells who signed in.
+    pub identity_scope: String,
 }
 
 /// Who gives a managed identity's token.

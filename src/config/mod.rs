@@ -32,7 +32,9 @@ mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignIn, SignInBy};
+pub use credential::{
+    Application, Certificate, Consent, Grant, IdentityHost, Proof, SignIn, SignInBy,
+};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
@@ -257,22 +259,6 @@ pub struct OAuth {
     pub timeout: Duration,
     /// Where a person signs in; empty with grants that need none.
     pub consent: Consent,
-}
-
-/// Where a person signs in, and takes it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consent {
-    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
-    pub authorize_url: Option<url::Url>,
-    /// Who gives codes to type in (RFC 8628 §3.1).
-    pub device_url: Option<url::Url>,
-    /// Who takes tokens back (RFC 7009).
-    pub revoke_url: Option<url::Url>,
-    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
-    /// of the same host as `authorize_url`.
-    pub issuer: Option<String>,
-    /// What is asked for besides the scope, so that the answer tells who signed in.
-    pub identity_scope: String,
 }
 
 /// `[account.upstream]`, filled from preset and cloud.

@@ -207,6 +207,14 @@ fn monitoring_app_only() {
         assert_eq!(world.messages(sent).len(), sent);
         assert!(daemon.stop().success());
     }
+    // Made for Exchange Web Services: the token serves no SMTP, and the permission that does is named.
+    world.faults(|faults| {
+        faults.token.claims.insert("roles".into(), serde_json::json!(["full_access_as_app"]));
+    });
+    let keys = format!("{base}client_secret = \"{SECRET}\"");
+    let (file, _) = configure(&world, &keys, &tenant(&world));
+    says(&check(&file), &["full_access_as_app", "SMTP.SendAsApp"]);
+    world.faults(|_| {});
     // The browser ends at an address that nobody here listens on; a person pastes it.
     let native = "redirect_uri = \"https://login.microsoftonline.com/common/oauth2/nativeclient\"";
     let base = format!(

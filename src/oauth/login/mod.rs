@@ -7,6 +7,7 @@
 
 mod asking;
 mod attempt;
+mod awaited;
 mod device;
 mod doors;
 mod identity;
@@ -14,7 +15,7 @@ mod page;
 
 pub use asking::DeviceCode;
 pub use doors::{is_loopback, with_port};
-pub use identity::Identity;
+pub use identity::{IdToken, Identity};
 
 use super::provider::Provider;
 use super::request;
