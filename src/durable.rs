@@ -131,15 +131,24 @@ fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the file system says.
 pub fn make_dir(path: &Path) -> io::Result<()> {
-    if !path.is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        sync_name(path)?;
-    }
+    make_missing(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Makes what is missing, from the top down; each name is durable before the next one is made below it.
+fn make_missing(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_missing(above)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    sync_name(path)
 }
 
 /// Makes the name `path` durable in its directory.

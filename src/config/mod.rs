@@ -16,12 +16,14 @@ mod file;
 mod glance;
 mod grant;
 mod identity;
+mod limit;
 mod listener;
 mod local;
 mod network;
 mod notify;
 mod preset;
 mod problem;
+mod queue;
 mod secrets;
 mod section;
 mod show;
@@ -36,8 +38,11 @@ pub use credential::{
     Application, Certificate, Consent, Grant, IdentityHost, Proof, SignIn, SignInBy,
 };
 pub use glance::Glance;
+pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use queue::Queue;
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
 
@@ -314,15 +319,6 @@ pub enum UpstreamTls {
     StartTls,
 }
 
-/// A limit, or the word `unlimited`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// At most this many, 1 or more.
-    AtMost(u32),
-    /// The word `unlimited`.
-    Unlimited,
-}
-
 /// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUncertain {
@@ -354,49 +350,6 @@ pub enum Password {
     Clear(Secret),
     /// An argon2 hash in PHC form.
     Hash(Secret),
-}
-
-/// `[queue]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// Octets of bodies at most; above, 452 4.3.1.
-    pub max_size: u64,
-    /// Octets that stay free on the disk for settlements; below, 452 4.3.1.
-    pub reserve: u64,
-    /// A mail older than this is given up.
-    pub expire: Duration,
-    /// The sender is told of a delay once after this.
-    pub delay_notice: Duration,
-    /// Pauses between tries; the last one repeats.
-    pub schedule: Vec<Duration>,
-    /// How long delivered mail is listed.
-    pub history: Duration,
-    /// A mail of unknown fate is not sent again before this.
-    pub uncertain_pause: Duration,
-    /// Through which account reports go; none = through that of the mail they speak of.
-    pub bounce_account: Option<String>,
-}
-
-/// `[notify]`: whom to tell what needs a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notify {
-    /// A program that is run for each event.
-    pub command: Option<Hook>,
-    /// How long it may run.
-    pub command_timeout: Duration,
-    /// Who gets a mail for each event.
-    pub mail_to: Vec<Address>,
-    /// The account these mails go through; none = the first that is not in trouble.
-    pub account: Option<String>,
-}
-
-/// A program and its arguments; no shell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Its absolute path.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.

@@ -22,6 +22,8 @@ mod crash;
 mod deliver;
 /// Every known code, reply and mistake is made, and what the administrator reads is compared.
 mod diagnosis;
+/// Every call to the disk may fail; the client may try again.
+mod disks;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
@@ -34,8 +36,18 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// A mailbox stays within its limits, and within them everybody gets a turn.
+mod limits;
+/// Killed at random moments again and again, every promise is counted and kept.
+mod kills;
+/// Much at once, and what is ill disturbs nobody.
+mod many;
 /// What people are told, once each, and that telling harms nothing.
 mod notify;
+/// Peers that refuse, reset, swallow and drip; clocks that jump.
+mod peers;
+/// The power fails: what was not synced is gone, what got a 250 is not.
+mod power;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

@@ -37,6 +37,7 @@ impl Witness {
             if path.is_dir() {
                 self.state(&path);
             } else if path.is_file() {
+                // A socket holds nothing.
                 assert_eq!(mode(&path), 0o600, "{}", path.display());
                 self.output(&path.display().to_string(), std::fs::read(&path).unwrap());
             }
