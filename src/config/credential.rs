@@ -1,10 +1,11 @@
-//! How a token is had: what an account proves itself with. Types only.
+//! How a token is had: what an account proves itself with, and before whom. Types only.
 //!
 //! Files stand in it by name, because somebody renews them; secrets of the configuration as such.
 
 use super::SecretFile;
 use crate::secret::Secret;
 use std::path::PathBuf;
+use std::time::Duration;
 use url::Url;
 
 /// How a token is had.
@@ -135,6 +136,22 @@ pub struct Certificate {
     pub key: SecretFile,
     /// What opens a PKCS#12 file; none = it has none.
     pub password: Option<Secret>,
+}
+
+/// `[account.oauth]`, filled from preset and tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
+    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
+    pub token_url: Url,
+    /// What is asked for.
+    pub scope: String,
+    /// Certificates trusted besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Where a person signs in; empty with grants that need none.
+    pub consent: Consent,
 }
 
 /// Where a person signs in, and takes it back.

@@ -35,7 +35,7 @@ mod value;
 
 pub use certificate::{Identity, IdentityError};
 pub use credential::{
-    Application, Certificate, Consent, Grant, IdentityHost, Proof, SignIn, SignInBy,
+    Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
 };
 pub use glance::Glance;
 pub use limit::Limit;
@@ -248,22 +248,6 @@ pub struct Account {
     pub rewrite_from: When,
     /// When the client secret ends, as the portal shows it.
     pub client_secret_expires: Option<SystemTime>,
-}
-
-/// `[account.oauth]`, filled from preset and tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OAuth {
-    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
-    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
-    pub token_url: url::Url,
-    /// What is asked for.
-    pub scope: String,
-    /// Certificates trusted besides the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// Where a person signs in; empty with grants that need none.
-    pub consent: Consent,
 }
 
 /// `[account.upstream]`, filled from preset and cloud.

@@ -172,8 +172,9 @@ pub struct Granted {
     expires_in: Option<Duration>,
     #[serde(default)]
     refresh_token: Option<RefreshToken>,
+    /// Says who signed in, where that was asked for.
     #[serde(default)]
-    id_token: Option<IdToken>,
+    pub id_token: Option<IdToken>,
 }
 
 impl Granted {
@@ -199,11 +200,6 @@ impl Granted {
             refresh_token: None,
             id_token: None,
         }
-    }
-
-    /// What says who signed in, where it was asked for.
-    pub fn identity(&self) -> Option<&str> {
-        self.id_token.as_ref().map(IdToken::as_str)
     }
 
     /// The refresh token that came back, if any: an empty one is none.

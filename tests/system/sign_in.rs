@@ -532,7 +532,7 @@ fn person_elsewhere(world: &World, oidc: &Oidc, grant: &str) -> String {
     elsewhere(world, oidc, grant, keys)
         + &format!(
             "scope = \"openid email offline_access\"\nissuer = \"{issuer}\"\n\
-             authorize_url = \"{issuer}/auth\"\ndevice_url = \"{issuer}/device/auth\"\n\
+             authorize_url = \"{issuer}/auth?prompt=consent\"\ndevice_url = \"{issuer}/device/auth\"\n\
              revoke_url = \"{issuer}/token/revocation\"\n"
         )
 }
