@@ -35,7 +35,9 @@ mod value;
 
 pub use account::OnUncertain;
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignIn, SignInBy};
+pub use credential::{
+    Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
+};
 pub use glance::Glance;
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
@@ -247,38 +249,6 @@ pub struct Account {
     pub rewrite_from: When,
     /// When the client secret ends, as the portal shows it.
     pub client_secret_expires: Option<SystemTime>,
-}
-
-/// `[account.oauth]`, filled from preset and tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OAuth {
-    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
-    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
-    pub token_url: url::Url,
-    /// What is asked for.
-    pub scope: String,
-    /// Certificates trusted besides the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// Where a person signs in; empty with grants that need none.
-    pub consent: Consent,
-}
-
-/// Where a person signs in, and takes it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consent {
-    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
-    pub authorize_url: Option<url::Url>,
-    /// Who gives codes to type in (RFC 8628 §3.1).
-    pub device_url: Option<url::Url>,
-    /// Who takes tokens back (RFC 7009).
-    pub revoke_url: Option<url::Url>,
-    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
-    /// of the same host as `authorize_url`.
-    pub issuer: Option<String>,
-    /// What is asked for besides the scope, so that the answer tells who signed in.
-    pub identity_scope: String,
 }
 
 /// `[account.upstream]`, filled from preset and cloud.

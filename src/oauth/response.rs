@@ -5,6 +5,7 @@
 //! body that is not an error body not one octet is shown, of an error body only its code, its ids
 //! and a redacted first line. It must not decide when to ask again.
 
+use super::login::IdToken;
 use crate::diagnosis::Class;
 use crate::diagnosis::entra::{self, Diagnosis};
 use crate::diagnosis::google;
@@ -133,17 +134,6 @@ impl Fault {
         Self::Local { class: Class::Transient, what: what.into(), remedy }
     }
 
-    /// Nobody has signed in for an account that needs it, or it was revoked.
-    pub fn nobody_signed_in() -> Self {
-        let what = "nobody has signed in for this account yet".to_owned();
-        Self::Local { class: Class::SignIn, what, remedy: "{sign_in}" }
-    }
-
-    /// Whether nothing helps but a sign-in, so that asking again is idle.
-    pub fn waits_for_sign_in(&self) -> bool {
-        matches!(self, Fault::Local { class: Class::SignIn, .. })
-    }
-
     /// Whether the same password may be tried again without a person. A lockout, which the diagnosis
     /// knows by its long pause, grows with every try.
     pub fn allows_another_try(&self) -> bool {
@@ -185,18 +175,9 @@ pub struct Granted {
     /// Google names it where access is granted for a time, Microsoft in some flows.
     #[serde(default, deserialize_with = "long_seconds")]
     refresh_token_expires_in: Option<Duration>,
+    /// Says who signed in, where that was asked for.
     #[serde(default)]
-    id_token: Option<IdToken>,
-}
-
-/// Says who signed in (OpenID Connect Core §2); not shown, for it holds names.
-#[derive(Deserialize, Serialize)]
-struct IdToken(String);
-
-impl std::fmt::Debug for IdToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("IdToken(…)")
-    }
+    pub id_token: Option<IdToken>,
 }
 
 impl Granted {
@@ -223,11 +204,6 @@ impl Granted {
             refresh_token_expires_in: None,
             id_token: None,
         }
-    }
-
-    /// What says who signed in, where it was asked for.
-    pub fn identity(&self) -> Option<&str> {
-        self.id_token.as_ref().map(|token| token.0.as_str())
     }
 
     /// How long the refresh token lives from now on, where the answer says so.
