@@ -154,8 +154,6 @@ impl Preset {
                     "https://mail.google.com/",
                 ),
                 grants: &GMAIL,
-                    BROKERED[1],
-                ],
                 consent: GOOGLE_SITES,
             },
             Self::Yahoo => Facts {
