@@ -59,21 +59,21 @@ fn list_all(view: &View, out: &mut impl Write) -> Result<(), ListingError> {
     let mut filter = Filter { most: PAGE, ..Filter::default() };
     let (mut count, mut octets) = (0_u64, 0_u64);
     loop {
-        let page = view.list(&filter)?;
-        if count == 0 && !page.is_empty() {
+        let page = view.page(&filter)?;
+        if count == 0 && !page.mails.is_empty() {
             writeln!(
                 out,
                 "----Queue ID---- --Size-- ---Arrival (UTC)--- -Sender/Recipient-------"
             )?;
         }
-        for entry in &page {
+        for entry in &page.mails {
             count += 1;
             octets += entry.size;
             show(entry, out)?;
         }
-        match page.last() {
-            Some(last) if page.len() == PAGE => filter.after = Some(last.id),
-            _ => break,
+        filter.after = page.next;
+        if filter.after.is_none() {
+            break;
         }
     }
     match count {
