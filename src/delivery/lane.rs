@@ -4,10 +4,12 @@
 //! trouble is probed by one mail at a time, and that nothing is started while a settlement is stuck.
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
+mod snapshot;
+
 use super::attempt::{Attempt, Ended, Member, Stuck};
 use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
-use super::standing::tell;
+use super::standing::{LaneStanding, tell};
 use super::trouble::{Change, Trouble, learn};
 use super::verdict::Pause;
 use super::{Settings, Shared, random, turn};
@@ -18,7 +20,7 @@ use crate::upstream::Courier;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
@@ -40,6 +42,8 @@ pub(super) enum Order<C> {
     Serve(Arc<Settings>, Vec<Member<C>>),
     /// The account may have been mended: try it now.
     Resume(String),
+    /// Say how things stand.
+    Tell(oneshot::Sender<LaneStanding>),
     /// Begin nothing more.
     Drain,
 }
@@ -69,6 +73,8 @@ pub(super) struct Lane<T, C> {
     pace: Pace,
     slots: Slots,
     busy_in_row: u32,
+    /// Why fewer connections are used, or were.
+    slowed: Option<&'static str>,
     /// Nothing is begun before: the upstream is crowded.
     not_before: Option<Instant>,
     tries: JoinSet<Ended>,
@@ -87,6 +93,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             pace: Pace::new(Limit::Unlimited, Instant::now().into_std()),
             slots: Slots::new(Limit::Unlimited),
             busy_in_row: 0,
+            slowed: None,
             not_before: None,
             tries: JoinSet::new(),
             stuck: Arc::default(),
@@ -131,6 +138,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     trouble.until = Instant::now().into_std();
                 }
             }
+            // Fails where whoever asked has gone.
+            Order::Tell(told) => drop(told.send(self.snapshot())),
             Order::Drain => {
                 self.closing = true;
                 // An account that moves to another lane rings there from now on.
@@ -355,6 +364,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         match &ended.lesson {
             Lesson::Busy(known) => {
                 self.slots.lower(now.into_std());
+                self.slowed = Some(known.meaning);
                 self.not_before = Some(now + grown(CROWDED, self.busy_in_row));
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
                 info!(account = %ended.account, connections = self.slots.allowed(now.into_std()),

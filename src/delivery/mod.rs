@@ -28,7 +28,7 @@ use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
-pub use standing::Standing;
+pub use standing::{LaneStanding, Standing};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,9 @@ use tokio::time::Instant;
 
 /// A mail whose fate is unknown is not sent again before this.
 const UNCERTAIN_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a lane may take to say how it stands.
+const LANE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells the time of day.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -92,6 +95,7 @@ pub struct Watch {
     orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
     standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    hand: Arc<Mutex<HashMap<Id, String>>>,
 }
 
 impl Watch {
@@ -109,6 +113,30 @@ impl Watch {
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
         lock(&self.standings).values().cloned().collect()
+    }
+
+    /// Mails that are being tried now.
+    pub fn in_hand(&self) -> Vec<Id> {
+        lock(&self.hand).keys().copied().collect()
+    }
+
+    /// How the lanes stand, by mailbox. One that gives no answer within a moment (it waits for the disk, or
+    /// has ended) is left out.
+    pub async fn lanes(&self) -> Vec<LaneStanding> {
+        let (told, lines) = oneshot::channel();
+        let _ = self.orders.send(Command::Lanes(told));
+        let all = async {
+            let mut lanes = Vec::new();
+            for line in lines.await.unwrap_or_default() {
+                lanes.extend(
+                    tokio::time::timeout(LANE_PATIENCE, line).await.ok().and_then(Result::ok),
+                );
+            }
+            lanes
+        };
+        let mut lanes = tokio::time::timeout(LANE_PATIENCE * 5, all).await.unwrap_or_default();
+        lanes.sort_by(|one, other| (&one.mailbox, &one.host).cmp(&(&other.mailbox, &other.host)));
+        lanes
     }
 }
 
@@ -128,17 +156,18 @@ impl Delivery {
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
         let standings = Arc::default();
+        let hand: Arc<Mutex<HashMap<Id, String>>> = Arc::default();
         let pulse = Arc::new(Pulse::new());
         let shared = Arc::new(Shared {
             queue,
             tokens,
-            hand: Arc::default(),
+            hand: Arc::clone(&hand),
             standings: Arc::clone(&standings),
         });
         let (orders, inbox) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
-        let watch = Watch { orders, pulse, standings };
+        let watch = Watch { orders, pulse, standings, hand };
         Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
     }
 
