@@ -4,18 +4,21 @@
 //! the socket is replaced only where nobody listens on it, and that mail flows whether or not it is open.
 //! It steers `queue`, `oauth` and `delivery`; no mail goes through it. What is said over it is `wire`.
 
+mod accounts;
 mod answer;
 mod desk;
+mod mails;
 mod peer;
 mod status;
 pub mod wire;
 
+pub use accounts::describe;
 pub use desk::{Desk, Scene};
 
 use crate::config;
 use crate::unix_socket::{self, SocketFile};
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use peer::{Door, Peer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,6 +129,13 @@ async fn serve(
 fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/v1/status", get(status::status))
+        .route("/v1/accounts", get(accounts::list))
+        .route("/v1/accounts/{name}", get(accounts::show))
+        .route("/v1/queue", get(mails::list))
+        .route("/v1/queue/check", get(mails::check))
+        .route("/v1/queue/orders/{order}", post(mails::order))
+        .route("/v1/queue/{id}", get(mails::show))
+        .route("/v1/queue/{id}/message", get(mails::message))
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
 }

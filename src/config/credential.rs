@@ -80,6 +80,22 @@ pub enum Grant {
     },
 }
 
+impl Grant {
+    /// The word of the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials { .. } | Self::Certificate { .. } => "client_credentials",
+            Self::WorkloadIdentity { .. } => "workload_identity",
+            Self::ManagedIdentity { .. } => "managed_identity",
+            Self::Password { .. } => "password",
+            Self::ServiceAccount { .. } => "service_account",
+            Self::TokenCommand { .. } => "token_command",
+            Self::TokenFile { .. } => "token_file",
+            Self::RefreshToken { .. } => "refresh_token",
+        }
+    }
+}
+
 /// Who gives a managed identity's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityHost {

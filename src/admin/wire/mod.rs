@@ -3,6 +3,14 @@
 //! It promises that a field once given keeps its name and meaning under `/v1`; fields may be added. Times
 //! are RFC 3339 in UTC, durations seconds, sizes octets.
 
+mod account;
+mod mail;
+mod status;
+
+pub use account::{Account, Pause, Token, TokenFault};
+pub use mail::{Done, Findings, Mail, MailPage, Order, Orders, Problem, Query, Recipient};
+pub use status::{Count, Lane, Need, Queue, Status, Verdict};
+
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,23 +49,6 @@ impl TryFrom<String> for Time {
 pub struct Refused {
     /// In one sentence, for a person.
     pub error: String,
-}
-
-/// How everything stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// The daemon's version.
-    pub version: String,
-    /// Its process number.
-    pub process: u32,
-    /// When it started.
-    pub started: Time,
-    /// Seconds since then, whatever the clock was set to.
-    pub uptime: u64,
-    /// Where its queue and tokens live.
-    pub state_dir: String,
-    /// Where mail comes in.
-    pub listeners: Vec<String>,
 }
 
 #[cfg(test)]
