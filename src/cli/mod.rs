@@ -1,5 +1,6 @@
 //! What a person types: one file a command, exit codes in `exit`.
 
+mod account;
 mod check;
 mod config;
 mod control;
@@ -7,11 +8,14 @@ mod demo;
 mod door;
 mod exit;
 mod health;
+mod queue;
 mod run;
 pub mod sandbox;
 mod send;
 mod sendmail;
+mod shown;
 mod status;
+mod store;
 mod submit;
 mod user;
 
@@ -62,6 +66,12 @@ enum Verb {
     /// How everything stands: accounts, tokens, queue; exit 0 if good, 2 if a person is needed, 69 if
     /// the daemon is not there.
     Status(status::Args),
+    /// Mails that wait: list, look into, hold, release, retry, remove, export.
+    #[command(subcommand)]
+    Queue(queue::Verb),
+    /// The accounts, their tokens and what stops them.
+    #[command(subcommand)]
+    Account(account::Verb),
     /// Show the configuration in force.
     #[command(subcommand)]
     Config(config::Verb),
@@ -100,6 +110,8 @@ pub fn main() -> ExitCode {
         }
         Verb::Health(args) => health::run(file, &args),
         Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
+        Verb::Queue(verb) => with_runtime(queue::run(file.map(Path::to_owned), verb)),
+        Verb::Account(verb) => with_runtime(account::run(file.map(Path::to_owned), verb)),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
