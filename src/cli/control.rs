@@ -71,7 +71,8 @@ pub struct Control {
 /// # Errors
 /// [`ControlError::NoFile`].
 pub fn surroundings(file: Option<&Path>) -> Result<Glance, ControlError> {
-    if let Some(file) = file.filter(|file| !file.exists()) {
+    // One that is there and may not be read says nothing: what it would have said is the usual, mostly.
+    if let Some(file) = file.filter(|file| matches!(file.try_exists(), Ok(false))) {
         return Err(ControlError::NoFile(file.to_owned()));
     }
     let variables = || {

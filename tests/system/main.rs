@@ -30,6 +30,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// Mails that wait: listed, looked into, held, released, removed, exported, with a daemon and without.
+mod queue;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

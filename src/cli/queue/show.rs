@@ -247,7 +247,7 @@ mod tests {
         for line in [
             "state:       queued",
             "next try:    1970-01-01T00:03:00Z (in 3m)",
-            "  b@y           deferred  451 busy\\u{1b}[2J",
+            "  b@y          deferred  451 busy\\u{1b}[2J",
             "  c\\u{202e}@y  deferred  451",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod command;
 pub mod daemon;
 pub mod mailin;
 pub mod mails;
