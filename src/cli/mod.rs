@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         Verb::Health(args) => health::run(file, &args),
         Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
         Verb::Queue(verb) => with_runtime(queue::run(file.map(Path::to_owned), verb)),
-        Verb::Account(verb) => with_runtime(account::run(file.map(Path::to_owned), verb)),
+        Verb::Account(verb) => account::run(file.map(Path::to_owned), verb),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
@@ -144,11 +144,14 @@ fn end_quietly_without_reader() {
 
 /// The configuration of `file` and the environment; where it has mistakes, all of them are told.
 fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
-    read(file).map_err(|problems| {
-        let colour = std::io::stderr().is_terminal();
-        eprintln!("{}", problems.render(colour).trim_end());
-        ExitCode::from(exit::CONFIG)
-    })
+    read(file).map_err(|problems| tell(&problems))
+}
+
+/// Tells the mistakes of a configuration.
+fn tell(problems: &Problems) -> ExitCode {
+    let colour = std::io::stderr().is_terminal();
+    eprintln!("{}", problems.render(colour).trim_end());
+    ExitCode::from(exit::CONFIG)
 }
 
 /// The same, for those who tell the mistakes themselves.

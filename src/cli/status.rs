@@ -77,7 +77,9 @@ pub fn state(account: &Account, now: SystemTime) -> String {
     match &account.pause {
         _ if account.token.is_none() => "unknown".to_owned(),
         None => "sends".to_owned(),
-        Some(pause) => format!("waits, tried again {}", wait(pause.until, now)),
+        Some(pause) => {
+            format!("waits, tried again {}: {}", wait(pause.until, now), safe(&pause.meaning))
+        }
     }
 }
 

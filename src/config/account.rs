@@ -9,8 +9,8 @@ use super::endpoint::{self, Asked, TENANT_REMEDY};
 use super::grant::{self, GrantWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
-use super::value::{self, Written, Wrong, words};
-use super::{Account, Limit, OnUncertain, Upstream, UpstreamTls};
+use super::value::{self, Size, Written, Wrong, words};
+use super::{Account, Chunking, Limit, OnUncertain, Upstream, UpstreamTls};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
+words!(Chunking { "auto" => Auto, "off" => Off } later {
+    "on" => "write \"auto\": it is used where the server offers it",
+});
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
 words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
     "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
@@ -29,16 +32,10 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 3] = [
+const ACCOUNT_LATER: [(&str, &str); 2] = [
     ("transport", "leave it out: mail goes by SMTP"),
     ("client_secret_expires", "leave it out and watch the date in the portal"),
-    (
-        "certificate_password",
-        "write certificate and key as PEM: openssl pkcs12 -in erp.pfx -nodes -out erp.pem",
-    ),
 ];
-const UPSTREAM_LATER: [(&str, &str); 1] =
-    [("recipients_per_day", "leave it out; the provider's own quota holds")];
 
 /// One `[[account]]`; none where a problem was found that leaves no account to build.
 pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
@@ -209,6 +206,14 @@ fn upstream(
     let ca_file = ca_file(&section, around);
     let connections = section.or("connections", Limit::AtMost(3));
     let messages_per_minute = section.or("messages_per_minute", Limit::AtMost(30));
+    let bounds = preset.bounds();
+    let recipients_per_day = section.or("recipients_per_day", bounds.recipients_per_day);
+    let max_recipients = section.or("max_recipients", bounds.max_recipients);
+    let max_message_size = section.within(
+        "max_message_size",
+        Size(bounds.max_message_size),
+        Size(64 << 10)..=Size(1 << 40),
+    );
     let second = Duration::from_secs(1);
     let wait = |key, seconds| section.within(key, Duration::from_secs(seconds), second..=YEAR);
     let connect_timeout = wait("connect_timeout", 30);
@@ -219,8 +224,8 @@ fn upstream(
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
     let binarymime = section.or("binarymime", preset.has_binarymime());
-    section.later(&UPSTREAM_LATER);
-    section.finish(&[&UPSTREAM_LATER]);
+    let chunking = section.or("chunking", Chunking::Auto);
+    section.finish(&[]);
     Some(Upstream {
         host: host?,
         port,
@@ -228,11 +233,15 @@ fn upstream(
         ca_file,
         connections,
         messages_per_minute,
+        recipients_per_day,
+        max_recipients,
+        max_message_size: max_message_size.0,
         connect_timeout,
         command_timeout,
         data_timeout,
         idle_timeout,
         binarymime,
+        chunking,
     })
 }
 

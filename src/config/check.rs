@@ -86,7 +86,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let accounts = accounts(&top, around);
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
-    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0));
+    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0), &names);
     let headers = headers(top.section("headers", "headers"));
     let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
@@ -169,7 +169,7 @@ fn check_unique(section: &Section<'_>, names: &mut HashSet<String>, fold: fn(&st
     }
 }
 
-fn queue(section: Section<'_>, largest: u64) -> Queue {
+fn queue(section: Section<'_>, largest: u64, accounts: &[String]) -> Queue {
     let (second, hour, day) =
         (Duration::from_secs(1), Duration::from_secs(3_600), Duration::from_secs(86_400));
     let size = section.within("max_size", Size(2 << 30), Size(1 << 20)..=Size(1 << 50));
@@ -188,8 +188,25 @@ fn queue(section: Section<'_>, largest: u64) -> Queue {
         section.wrong("schedule", "holds no pause, or one that is out of range", remedy);
     }
     let history = section.within("history", day * 7, Duration::ZERO..=YEAR);
+    let uncertain_pause = section.within("uncertain_pause", second * 300, second..=YEAR);
+    let bounce_account = section.optional::<String>("bounce_account");
+    if let Some(name) = &bounce_account
+        && !accounts.contains(name)
+    {
+        let remedy = "write the name of one of the accounts, or leave it out";
+        section.wrong("bounce_account", format!("there is no account {name:?}"), remedy);
+    }
     section.finish(&[]);
-    Queue { max_size: size.0, reserve: reserve.0, expire, delay_notice, schedule, history }
+    Queue {
+        max_size: size.0,
+        reserve: reserve.0,
+        expire,
+        delay_notice,
+        schedule,
+        history,
+        uncertain_pause,
+        bounce_account,
+    }
 }
 
 fn headers(section: Section<'_>) -> Headers {
@@ -225,7 +242,7 @@ fn log(section: Section<'_>) -> Log {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Grant, Password, Problems};
+    use crate::config::{Account, Config, Password, Problems, Proof};
 
     /// Lines 1 to 7; a case's text begins on line 8.
     const ACCOUNT: &str = r#"[[account]]
@@ -241,6 +258,11 @@ client_secret = "hunter2"
         let variables: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Config::from_text("submitd.toml", text, &variables)
+    }
+
+    fn has_secret(account: &Account, text: &str) -> bool {
+        let proof = account.grant.application().map(|application| &application.proof);
+        matches!(proof, Some(Proof::Secret(secret)) if secret.matches(text))
     }
 
     fn problems(text: &str) -> String {
@@ -666,8 +688,7 @@ client_secret = "hunter2"
         );
         std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("chmod");
         let config = load().expect("mended");
-        assert!(matches!(&config.accounts[0].grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("hunter2")));
+        assert!(has_secret(&config.accounts[0], "hunter2"));
     }
 
     #[test]
@@ -791,8 +812,7 @@ account = "crm"
         let account = &config.accounts[0];
         assert_eq!((account.name.as_str(), account.upstream.host.as_str()), ("erp", "127.0.0.1"));
         assert_eq!(account.upstream.connections, crate::config::Limit::Unlimited);
-        assert!(matches!(&account.grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("007")));
+        assert!(has_secret(account, "007"));
         assert_eq!((config.listeners.len(), config.listeners[0].addresses.len()), (1, 2));
         assert_eq!(config.listeners[0].max_recipients, 7);
         assert!(!config.headers.add_date);
@@ -818,8 +838,7 @@ account = "crm"
         let config = read(&file, &variables).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((config.hostname.as_str(), config.accounts.len()), ("variable", 1));
         assert_eq!(config.accounts[0].upstream.port, 465);
-        assert!(matches!(&config.accounts[0].grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("from the variable")));
+        assert!(has_secret(&config.accounts[0], "from the variable"));
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
 

@@ -6,6 +6,7 @@
 mod account;
 mod address;
 mod admin;
+mod application;
 mod certificate;
 mod check;
 mod credential;
@@ -28,8 +29,9 @@ mod tree;
 mod user;
 mod value;
 
+pub use admin::{Admin, Group};
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Grant, IdentityHost};
+pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
@@ -265,6 +267,12 @@ pub struct Upstream {
     pub connections: Limit,
     /// Messages a minute, per mailbox.
     pub messages_per_minute: Limit,
+    /// Recipients in any 24 hours, per mailbox.
+    pub recipients_per_day: Limit,
+    /// Recipients of one transaction; a mail with more goes in several.
+    pub max_recipients: Limit,
+    /// Octets of one message; a larger one is refused when it comes in.
+    pub max_message_size: u64,
     /// How long connecting to one address may take.
     pub connect_timeout: Duration,
     /// How long we wait for an answer to a command.
@@ -275,6 +283,17 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// It is known to offer CHUNKING and BINARYMIME (RFC 3030), so that our clients may be offered it too.
     pub binarymime: bool,
+    /// Whether small mail goes in one flight.
+    pub chunking: Chunking,
+}
+
+/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunking {
+    /// Where the server offers CHUNKING and PIPELINING.
+    Auto,
+    /// Never: DATA, except for binary mail.
+    Off,
 }
 
 /// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
@@ -343,6 +362,10 @@ pub struct Queue {
     pub schedule: Vec<Duration>,
     /// How long delivered mail is listed.
     pub history: Duration,
+    /// A mail of unknown fate is not sent again before this.
+    pub uncertain_pause: Duration,
+    /// Through which account reports go; none = through that of the mail they speak of.
+    pub bounce_account: Option<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.
@@ -356,26 +379,6 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The Unix socket; none = the word `off`.
-    pub socket: Option<PathBuf>,
-    /// Who may use it besides root and our own user.
-    pub group: Option<Group>,
-    /// Where a command may find it besides.
-    pub others: Vec<PathBuf>,
-}
-
-/// A group of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// By its name in /etc/group.
-    Name(String),
-    /// By its number.
-    Number(u32),
 }
 
 /// `[log]`.

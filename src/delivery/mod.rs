@@ -7,7 +7,9 @@
 //! It must not know how mail came in (`session`), how a token is had (`oauth`) or how SMTP is spoken
 //! (`upstream`).
 
+mod allowance;
 mod attempt;
+mod day;
 mod lane;
 pub mod limits;
 pub mod notice;
@@ -38,8 +40,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// A mail whose fate is unknown is not sent again before this.
-const UNCERTAIN_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// So much further ahead than any pause a due time may lie before the clock is blamed for it.
+const SLACK: Duration = Duration::from_secs(10 * 60);
 
 /// How long a lane may take to say how it stands.
 const LANE_PATIENCE: Duration = Duration::from_secs(1);
@@ -58,6 +60,8 @@ pub struct Settings {
     pub delay_notice: Duration,
     /// A mail whose fate is unknown is not sent again before this.
     pub uncertain_pause: Duration,
+    /// Through which account all reports go; none = through that of the mail they speak of.
+    pub bounces: Option<Arc<Account>>,
     /// The time of day; tests bring their own.
     pub clock: Clock,
 }
@@ -65,6 +69,9 @@ pub struct Settings {
 impl Settings {
     /// As the configuration says, with the system's clock.
     pub fn of(config: &Config) -> Self {
+        let bounces = config.queue.bounce_account.as_ref();
+        let named =
+            |name: &String| config.accounts.iter().find(|account| account.name == *name).cloned();
         Self {
             hostname: config.hostname.clone(),
             schedule: Schedule {
@@ -72,14 +79,15 @@ impl Settings {
                 expire: config.queue.expire,
             },
             delay_notice: config.queue.delay_notice,
-            uncertain_pause: UNCERTAIN_PAUSE,
+            uncertain_pause: config.queue.uncertain_pause,
+            bounces: bounces.and_then(named),
             clock: Arc::new(SystemTime::now),
         }
     }
 
     /// Nothing is set to be tried later than so long from now; what is was set by a clock that was wrong.
     fn furthest(&self) -> Duration {
-        self.schedule.longest().max(self.uncertain_pause).saturating_add(UNCERTAIN_PAUSE * 2)
+        self.schedule.longest().max(self.uncertain_pause).saturating_add(SLACK)
     }
 }
 

@@ -56,7 +56,7 @@ impl Pulse {
 /// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
 type Key = (String, String);
 
-fn key(account: &Account) -> Key {
+pub(super) fn key(account: &Account) -> Key {
     (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
 }
 

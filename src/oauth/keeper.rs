@@ -253,9 +253,8 @@ fn is_high_volume(account: &Account) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::{Reply, StandIn, app_only, delegated};
+    use super::super::stand_in::{Reply, StandIn, app_only, application, delegated};
     use super::*;
-    use crate::secret::Secret;
     use std::future::Future;
     use std::pin::pin;
     use std::task::Poll;
@@ -586,10 +585,7 @@ mod tests {
         });
         house.idp.arrived(2).await;
         let mut changed = app_only("erp", url);
-        changed.grant = Grant::ClientCredentials {
-            client_id: "client-id".to_owned(),
-            client_secret: Secret::new("new"),
-        };
+        changed.grant = Grant::ClientCredentials { application: application(Some("new")) };
         keeper.replace(&[Arc::new(changed)]).unwrap();
         // Whoever waited for the old credential's token gets the new one's.
         house.idp.arrived(3).await;

@@ -2,15 +2,23 @@
 
 use crate::support::client::Client;
 use crate::support::command::Said;
-use crate::support::daemon::{Daemon, binary};
+use crate::support::daemon::{Daemon, PATIENCE, binary};
 use crate::support::world::{RUNTIME, World};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use submitd::mail::{Envelope, Id, Recipient};
 use submitd::queue::{Queue, Settings, Submission};
 use submitd::sandbox::Faults;
+
+/// Looks until it is so.
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let ends = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < ends, "never: {what}");
+    }
+}
 
 /// A daemon whose mails wait for a token.
 fn waiting(world: &World) -> Daemon {
@@ -73,7 +81,7 @@ fn mails_are_listed_by_what_they_have_in_common_and_looked_into() {
     }
     let text = world.submitd(&["queue", "list"]).good().out;
     assert!(text.contains("erp@contoso.com -> ann@example.org\n"), "{text}");
-    assert!(text.ends_with("\n2 mails, 658 B\n") || text.contains("2 mails, "), "{text}");
+    assert!(text.contains("\n2 mails, "), "{text}");
     let text = world.submitd(&["queue", "show", &first, &second]).good().out;
     assert!(text.contains(&first) && text.contains("bob@example.com  waiting"), "{text}");
     let message = world.submitd(&["queue", "cat", &first]).good().out;
@@ -122,29 +130,13 @@ fn mails_are_held_released_removed_and_tried_by_id_and_by_choice() {
     // What was held and what was removed under way does not go out, the other does.
     world.sandbox.set_faults(Faults::default());
     assert!(String::from_utf8_lossy(&world.messages(1)[0].raw).contains("Subject: second"));
-    daemon.log.wait_until(|lines| {
-        lines
-            .iter()
-            .any(|line| line.contains(&second) && line.contains("\"delivered\""))
-            .then_some(())
-    });
+    until("delivered", || state(&world, &second) == "delivered");
     let said = world.submitd(&["queue", "release", "--account", "erp"]).good();
     assert_eq!(said.out, format!("{first} released\n1 mail released\n"));
     world.messages(2);
     // In the history with the server's words.
-    daemon.log.wait_until(|lines| {
-        lines
-            .iter()
-            .any(|line| line.contains(&first) && line.contains("\"delivered\""))
-            .then_some(())
-    });
-    let mail = loop {
-        let mail = world.submitd(&["queue", "show", "--json", &first]).good().json().remove(0);
-        if mail["settled"] != serde_json::Value::Null {
-            break mail;
-        }
-    };
-    assert_eq!(mail["state"], "delivered");
+    until("delivered", || state(&world, &first) == "delivered");
+    let mail = world.submitd(&["queue", "show", "--json", &first]).good().json().remove(0);
     let reply = mail["recipients"][0]["reply"].as_str().unwrap();
     assert!(reply.starts_with("250 2.0.0"), "{reply}");
     assert_eq!(list(&world, &["--delivered"]).len(), 3);
@@ -157,7 +149,7 @@ fn a_mail_whose_dot_is_out_is_not_steered() {
     world.faults(|faults| faults.smtp.hold_dot = true);
     let daemon = world.daemon();
     let id = submit(&daemon, "ann@example.org", "under-way");
-    while state(&world, &id) != "attempting" {}
+    until("attempting", || state(&world, &id) == "attempting");
     for verb in ["hold", "release", "retry", "remove"] {
         let said = world.submitd(&["queue", verb, &id]);
         assert_eq!(said.code, Some(1), "{said:?}");
