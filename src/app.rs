@@ -3,6 +3,8 @@
 //! It promises that a start that fails leaves nothing running, that a reload changes all or nothing, and
 //! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
 
+mod notices;
+
 use crate::accounts::{Accounts, Proofs};
 use crate::admin::{Desk, Gate, Scene};
 use crate::config::{Account, Config, OnUncertain};
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use crate::listener::Inherited;
+use notices::Notices;
 
 /// The daemon, running.
 pub struct App {
@@ -30,6 +33,7 @@ pub struct App {
     routes: Routes,
     delivery: Delivery,
     listeners: Listeners,
+    notices: Notices,
     desk: Arc<Desk>,
     gate: Gate,
 }
@@ -95,12 +99,13 @@ impl App {
             config.accounts.clone(),
         );
         listeners.apply(prepared);
+        let notices = Notices::start(&config, &queue, &keeper, delivery.watch().health());
         let scene = scene(&config, &listeners);
         let desk = Desk::new(queue.clone(), keeper.clone(), delivery.watch(), scene);
         let desk = Arc::new(desk);
         let mut gate = Gate::new(desk.clone());
         gate.change(&config.admin).await;
-        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners, desk, gate })
+        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners, notices, desk, gate })
     }
 
     /// Changes to another configuration: all of it, or nothing.
@@ -126,6 +131,7 @@ impl App {
             self.delivery.resume(&account.name);
         }
         self.listeners.apply(prepared);
+        self.notices.reload(&config);
         self.desk.scene.store(Arc::new(scene(&config, &self.listeners)));
         self.gate.change(&config.admin).await;
         self.config = config;
@@ -159,6 +165,7 @@ impl App {
     /// safe in the queue.
     pub async fn stop(mut self) -> bool {
         let bound = self.config.drain_timeout;
+        drop(self.notices);
         let sessions = self.listeners.drain(bound).await;
         let deliveries = self.delivery.drain(bound).await == 0;
         if !sessions || !deliveries {

@@ -24,6 +24,7 @@ pub mod diagnosis;
 pub mod durable;
 pub mod listener;
 pub mod mail;
+pub mod notify;
 pub mod oauth;
 pub mod observe;
 pub mod queue;

@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["accounts", "config", "mail", "observe", "queue", "smtp"]),
     ("check", &["config", "delivery", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
     ("listener", &["config", "observe", "session", "unix_socket"]),
+    ("notify", &["config", "durable", "mail", "observe", "queue"]),
     (
         "admin",
         &[
@@ -57,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "durable",
             "listener",
             "mail",
+            "notify",
             "oauth",
             "observe",
             "queue",
@@ -120,6 +122,11 @@ const PURE: &[&str] = &[
     "session/replies.rs",
     "session/patience.rs",
     "listener/proxy.rs",
+    "notify/calendar.rs",
+    "notify/event.rs",
+    "notify/facts.rs",
+    "notify/ledger.rs",
+    "notify/letter.rs",
 ];
 
 /// What a pure file must not say. Found as whole words.

@@ -3,6 +3,7 @@
 use super::{Trouble, token};
 use crate::config::Account;
 use crate::delivery::verdict;
+use crate::delivery::words::clean;
 use crate::diagnosis::exchange::Known;
 use crate::diagnosis::{Class, fill};
 use crate::oauth::claims::Claims;
@@ -11,8 +12,6 @@ use crate::tls::TrustError;
 use crate::upstream::{Failure, Fault};
 use std::time::SystemTime;
 
-/// Exchange writes lines of more than a kilobyte.
-const LONGEST: usize = 1200;
 /// Rows of `diagnosis::exchange` whose remedy is a part of the set-up at the provider.
 const SET_UP: &[&str] =
     &["token-refused", "smtp-auth-off-tenant", "smtp-auth-off-mailbox", "not-authenticated"];
@@ -42,7 +41,7 @@ pub(super) fn is_clear(failure: &Failure) -> bool {
 
 /// What stood in the way, with the remedy that is known for it.
 pub(super) fn failure(account: &Account, failure: &Failure) -> Trouble {
-    let what = line(&failure.to_string());
+    let what = clean(&failure.to_string());
     match (verdict::known(failure), &failure.fault) {
         (Some(known), _) => by_row(account, what, known),
         (None, Fault::Reply(reply)) => {
@@ -73,7 +72,7 @@ pub(super) fn login(account: &Account, refused: &Failure, claims: Option<&Claims
     let Some(Trouble { what, remedy, class, needs_setup }) = row else {
         return failure(account, refused);
     };
-    Trouble { what: format!("{}: {what}", line(&refused.to_string())), remedy, class, needs_setup }
+    Trouble { what: format!("{}: {what}", clean(&refused.to_string())), remedy, class, needs_setup }
 }
 
 fn by_row(account: &Account, what: String, known: &Known) -> Trouble {
@@ -92,15 +91,4 @@ fn class(fault: &Fault) -> Class {
         Fault::Timeout | Fault::Closed | Fault::Dns(_) | Fault::Network(_) => Class::Transient,
         _ => Class::Administrator,
     }
-}
-
-/// A peer's words as one line without control characters.
-pub(super) fn line(text: &str) -> String {
-    let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let mut line: String = text.chars().map(blank).collect();
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }

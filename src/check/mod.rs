@@ -11,6 +11,7 @@ pub mod setup;
 mod token;
 
 use crate::config::{Account, Upstream, UpstreamTls};
+use crate::delivery::words::clean;
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope};
 use crate::oauth::TokenSource;
@@ -260,11 +261,11 @@ async fn log_in(
         _ => tell(Step::Auth, Finding::Good(format!("{} logged in with XOAUTH2", account.mailbox))),
     }
     let reply = answer.map_err(|failure| (Step::Mail, broken(failure)))?;
-    tell(Step::Mail, Finding::Good(format!("{sender} as sender: {reply}")));
+    tell(Step::Mail, Finding::Good(format!("{sender} as sender: {}", clean(&reply.to_string()))));
     if let Some((_, message)) = &trial.mail {
         let reply = mail::send((settings, hostname, trust), credential, &envelope, message).await;
         let reply = reply.map_err(|failure| (Step::Send, broken(&failure)))?;
-        tell(Step::Send, Finding::Good(explain::line(&reply.to_string())));
+        tell(Step::Send, Finding::Good(clean(&reply.to_string())));
     }
     Ok(())
 }

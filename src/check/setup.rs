@@ -38,6 +38,8 @@ struct Names {
     client_id: String,
     /// Of the application's service principal; an expression that finds it where it is not known.
     object_id: String,
+    /// The token carries a permission that disturbs a role in Exchange.
+    has_permission: bool,
     is_entra: bool,
     is_personal: bool,
 }
@@ -66,6 +68,7 @@ impl Names {
                 Some(id) => quoted(id),
                 None => "$sp.Id".to_owned(),
             },
+            has_permission: claims.is_some_and(|claims| !claims.roles.is_empty()),
             is_entra: account.oauth.token_url.path().contains("/oauth2/")
                 || claims.is_some_and(|claims| claims.tenant.is_some())
                 || account.upstream.host.ends_with("office365.com"),
@@ -139,9 +142,17 @@ fn application(names: &Names, proof: &str) -> String {
         ),
         _ => String::new(),
     };
+    let permission = match names.has_permission {
+        false => "Give it no API permission: with SMTP.SendAsApp granted, Exchange asks for FullAccess to the mailbox again."
+            .to_owned(),
+        true => format!(
+            "It has an API permission now. Either take it away (API permissions > Remove permission) and assign the role\n\
+             below, or keep SMTP.SendAsApp and give the application the whole mailbox instead of a role:\n\n    \
+             Add-MailboxPermission -Identity {mailbox} -User {object_id} -AccessRights FullAccess"
+        ),
+    };
     format!(
-        "1. The application proves itself\n\n{proof}\n\n\
-         Give it no API permission: with SMTP.SendAsApp granted, Exchange asks for FullAccess to the mailbox again.\n\n\
+        "1. The application proves itself\n\n{proof}\n\n{permission}\n\n\
          2. A role in Exchange, for this mailbox only (PowerShell, as an Exchange administrator)\n\n\
          {}\n\n\
          InScope must say True. A further mailbox is one more member of the group. It takes up to two hours.\n\n\
@@ -150,14 +161,14 @@ fn application(names: &Names, proof: &str) -> String {
             "{find}\
              Install-Module ExchangeOnlineManagement\n\
              Connect-ExchangeOnline -Organization {tenant}\n\
-             New-ServicePrincipal -AppId {client_id} -ObjectId {object_id} -DisplayName submitd\n\
-             New-DistributionGroup -Name submitd-senders -Type Security -Members {mailbox}\n\
-             $group = (Get-DistributionGroup submitd-senders).DistinguishedName\n\
-             New-ManagementScope -Name submitd-senders -RecipientRestrictionFilter \"MemberOfGroup -eq '$group'\"\n\
-             New-ManagementRoleAssignment -Name submitd -App {client_id} -Role 'Application SMTP.SendAsApp' \
-             -CustomResourceScope submitd-senders\n\
+             New-ServicePrincipal -AppId {client_id} -ObjectId {object_id} -DisplayName submitd-{account}\n\
+             New-DistributionGroup -Name submitd-{account} -Type Security -Members {mailbox}\n\
+             $group = (Get-DistributionGroup submitd-{account}).DistinguishedName\n\
+             New-ManagementScope -Name submitd-{account} -RecipientRestrictionFilter \"MemberOfGroup -eq '$group'\"\n\
+             New-ManagementRoleAssignment -Name submitd-{account} -App {client_id} -Role 'Application SMTP.SendAsApp' \
+             -CustomResourceScope submitd-{account}\n\
              Set-CASMailbox -Identity {mailbox} -SmtpClientAuthenticationDisabled $false\n\
-             Test-ServicePrincipalAuthorization -Identity submitd -Resource {mailbox} | Format-Table"
+             Test-ServicePrincipalAuthorization -Identity submitd-{account} -Resource {mailbox} | Format-Table"
         )),
     )
 }
@@ -229,4 +240,153 @@ fn elsewhere(names: &Names) -> String {
 
 fn indented(lines: &str) -> String {
     lines.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::os::unix::fs::PermissionsExt;
+
+    const ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+
+    /// The account of a configuration with these keys.
+    fn account(keys: &str) -> std::sync::Arc<Account> {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["erp.crt", "erp.key", "token"] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, "x").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        let path = directory.path().join("submitd.toml");
+        let text = format!("state_dir = \"/tmp\"\n[[account]]\nname = \"erp\"\n{keys}\n");
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(Some(&path), std::iter::empty());
+        let config = config.unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        config.accounts[0].clone()
+    }
+
+    fn keys(grant: &str) -> String {
+        format!(
+            "mailbox = \"erp@contoso.com\"\ntenant = \"contoso.com\"\nclient_id = \"{ID}\"\n{grant}"
+        )
+    }
+
+    #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
+    fn each_grant_gets_its_own_lines_with_the_accounts_names() {
+        let mailbox = "mailbox = \"erp@contoso.com\"\n";
+        for (keys, words) in [
+            (
+                keys("grant = \"client_credentials\"\nclient_secret = \"s\""),
+                &["Secret ID", "openssl req -x509", "$sp.Id", "Application SMTP.SendAsApp"][..],
+            ),
+            (
+                keys(
+                    "grant = \"client_credentials\"\ncertificate = \"erp.crt\"\nkey = \"erp.key\"",
+                ),
+                &[
+                    "upload the file",
+                    "-Members erp@contoso.com",
+                    "-CustomResourceScope submitd-erp",
+                ],
+            ),
+            (
+                keys("grant = \"workload_identity\"\nfederated_token_file = \"token\""),
+                &["Federated credentials", "api://AzureADTokenExchange", "New-ManagementScope"],
+            ),
+            (
+                format!("{mailbox}grant = \"managed_identity\""),
+                &[
+                    "Azure portal",
+                    "-AppId <client id>",
+                    "Connect-ExchangeOnline -Organization <tenant>",
+                ],
+            ),
+            (
+                keys("grant = \"password\"\npassword = \"p\""),
+                &[
+                    "multi-factor",
+                    "Allow public client flows",
+                    "Set-CASMailbox -Identity erp@contoso.com",
+                ],
+            ),
+            (
+                keys("grant = \"refresh_token\"\nrefresh_token = \"r\""),
+                &[
+                    "Delegated permissions > SMTP.Send",
+                    "Add-RecipientPermission -Identity erp@contoso.com",
+                ],
+            ),
+            (
+                format!(
+                    "{mailbox}preset = \"outlook\"\nclient_id = \"{ID}\"\ngrant = \"refresh_token\"\nrefresh_token = \"r\""
+                ),
+                &["Outlook.com > Settings", "main alias"],
+            ),
+            (
+                format!(
+                    "{mailbox}preset = \"gmail\"\nclient_id = \"x\"\ngrant = \"refresh_token\"\nrefresh_token = \"r\""
+                ),
+                &["https://mail.google.com/", "in production"],
+            ),
+            (
+                format!("{mailbox}grant = \"token_command\"\ntoken_command = [\"/bin/true\"]"),
+                &["must ask for https://outlook.office365.com/.default", "New-ServicePrincipal"],
+            ),
+        ] {
+            let text = text(&account(&keys), None);
+            for word in words.iter().chain(&["submitd check erp\n"]) {
+                assert!(text.contains(word), "{word:?} is not in:\n{text}");
+            }
+            assert!(
+                !text.contains('{') && text.lines().all(|line| line == line.trim_end()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_fills_in_the_object_id_and_its_permission() {
+        let account = account(&keys("grant = \"client_credentials\"\nclient_secret = \"s\""));
+        let claims = Claims {
+            object_id: Some("a1d5e3c7-6b20-4f8e-9c14-d7f30b5e8a26".to_owned()),
+            ..Claims::default()
+        };
+        let role = text(&account, Some(&claims));
+        let line = format!(
+            "New-ServicePrincipal -AppId {ID} -ObjectId a1d5e3c7-6b20-4f8e-9c14-d7f30b5e8a26 "
+        );
+        assert!(role.contains(&line) && !role.contains("$sp"), "{role}");
+        assert!(
+            role.contains("no API permission") && !role.contains("Add-MailboxPermission"),
+            "{role}"
+        );
+        let permitted = Claims { roles: vec!["SMTP.SendAsApp".to_owned()], ..claims };
+        let both = text(&account, Some(&permitted));
+        assert!(
+            both.contains("Add-MailboxPermission -Identity erp@contoso.com -User a1d5e3c7"),
+            "{both}"
+        );
+        assert!(both.contains("Remove permission"), "{both}");
+    }
+
+    #[test]
+    fn a_pasted_line_means_what_it_shows() {
+        for (text, wanted) in [
+            ("erp@contoso.com", "erp@contoso.com"),
+            ("o'brien@contoso.com", "'o''brien@contoso.com'"),
+            ("a;Remove-Mailbox x@y", "'a;Remove-Mailbox x@y'"),
+            ("$(x)@y", "'$(x)@y'"),
+            ("-x@y", "'-x@y'"),
+            ("", "''"),
+            ("<tenant>", "<tenant>"),
+        ] {
+            assert_eq!(quoted(text), wanted);
+        }
+        let keys = keys("grant = \"client_credentials\"\nclient_secret = \"s\"");
+        let account = account(&keys.replace("erp@contoso", "o'brien@contoso"));
+        let text = text(&account, None);
+        assert!(text.contains("-Members 'o''brien@contoso.com'"), "{text}");
+    }
 }

@@ -154,3 +154,45 @@ fn has(words: &[String], wanted: &str) -> bool {
 fn is_guid(text: &str) -> bool {
     text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audiences_are_known_by_cloud() {
+        let worldwide = "smtp.office365.com";
+        for (claimed, host, expected) in [
+            ("https://outlook.office365.com", worldwide, None),
+            ("https://outlook.office.com/", worldwide, None),
+            ("https://outlook.office.com", "smtp-mail.outlook.com", None),
+            ("https://outlook.office365.com", "smtp.hve.mx.microsoft", None),
+            ("00000002-0000-0FF1-CE00-000000000000", "smtp.office365.us", None),
+            ("https://outlook.office365.us", "smtp.office365.us", None),
+            ("https://outlook-dod.office365.us", "outlook-dod.office365.us", None),
+            ("https://partner.outlook.cn", "smtp.partner.outlook.cn", None),
+            ("https://outlook.office365.us", "localhost", None),
+            ("https://outlook.office365.us", worldwide, Some("other-cloud")),
+            ("https://outlook.office365.com", "smtp.office365.us", Some("other-cloud")),
+            ("https://outlook.office.com", "smtp.partner.outlook.cn", Some("other-cloud")),
+            ("https://graph.microsoft.com", worldwide, Some("graph-audience")),
+            ("00000003-0000-0000-c000-000000000000", worldwide, Some("graph-audience")),
+            ("https://management.azure.com/", worldwide, Some("other-audience")),
+        ] {
+            let claims = Claims { audience: Some(claimed.to_owned()), ..Claims::default() };
+            let found = audience(&claims, host).map(|row| row.name);
+            assert_eq!(found, expected, "{claimed} at {host}");
+        }
+        assert_eq!(audience(&Claims::default(), worldwide), None, "nothing is said");
+    }
+
+    #[test]
+    fn words_may_carry_their_resource() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(has(
+            &words("IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send"),
+            "SMTP.Send"
+        ));
+        assert!(!has(&words("SMTP.SendAsApp"), "SMTP.Send"));
+    }
+}

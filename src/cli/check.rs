@@ -2,7 +2,7 @@
 
 use super::{exit, send};
 use crate::check::{self, Finding, Outcome, Step, Trial, Trouble, setup};
-use crate::config::{Account, Config, Problems};
+use crate::config::{Account, Config, Problem, Problems};
 use crate::diagnosis::Class;
 use crate::mail::Address;
 use crate::oauth::Keeper;
@@ -171,7 +171,11 @@ fn as_json(step: Step, finding: &Finding) -> Value {
 }
 
 fn refused(problems: &Problems) -> Value {
-    let problems: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
+    let problem = |problem: &Problem| {
+        let Problem { key, what, remedy, .. } = problem;
+        json!({"text": problem.to_string(), "key": key, "what": what, "remedy": remedy})
+    };
+    let problems: Vec<_> = problems.0.iter().map(problem).collect();
     json!({"ok": false, "problems": problems, "warnings": [], "accounts": []})
 }
 

@@ -10,12 +10,12 @@ use super::grant::{self, GrantWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
-use super::{Account, Chunking, Limit, OnUncertain, Upstream, UpstreamTls};
+use super::{Account, Chunking, Grant, Limit, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -32,10 +32,7 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 2] = [
-    ("transport", "leave it out: mail goes by SMTP"),
-    ("client_secret_expires", "leave it out and watch the date in the portal"),
-];
+const ACCOUNT_LATER: [(&str, &str); 1] = [("transport", "leave it out: mail goes by SMTP")];
 
 /// One `[[account]]`; none where a problem was found that leaves no account to build.
 pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
@@ -55,6 +52,7 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
     );
     let tenant = tenant(&section, around, preset, word);
     let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
+    let client_secret_expires = client_secret_expires(&section, around, grant.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
     let networks = section.optional("networks").unwrap_or_default();
     let senders = section.optional("senders").unwrap_or_default();
@@ -77,6 +75,7 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         networks,
         senders,
         rewrite_from,
+        client_secret_expires,
     })
 }
 
@@ -90,6 +89,30 @@ fn check_name(section: &Section<'_>, name: &str) {
     } else if name.len() > 64 {
         section.wrong("name", "is longer than 64 characters", "write a shorter one");
     }
+}
+
+/// The day from the portal; one that is past is told at every start.
+fn client_secret_expires(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    grant: Option<&Grant>,
+) -> Option<SystemTime> {
+    let ends = section.optional::<SystemTime>("client_secret_expires")?;
+    let proof = grant?.application().map(|application| &application.proof);
+    if !matches!(proof, Some(Proof::Secret(_))) {
+        section.doubt(
+            "client_secret_expires",
+            "means nothing without a client secret",
+            "leave it out",
+        );
+        return None;
+    }
+    if ends <= around.now {
+        let remedy =
+            "make a new secret in the portal, write it into client_secret and its day here";
+        section.doubt("client_secret_expires", format!("{} is past", ends.write()), remedy);
+    }
+    Some(ends)
 }
 
 /// The directory; only where the provider is Entra ID and a token endpoint is asked.

@@ -8,6 +8,7 @@ use super::admin;
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
+use super::notify;
 use super::secrets::Secrecy;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
@@ -18,7 +19,7 @@ use crate::secret::Secret;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How a file of a secret is read.
 pub(super) type ReadSecret<'a> = &'a dyn Fn(&Path) -> Result<Secret, Wrong>;
@@ -40,6 +41,8 @@ pub(super) type FindIdentity<'a> = &'a dyn Fn(&Path, &Path) -> Result<Identity, 
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
     pub base: PathBuf,
+    /// The time of day.
+    pub now: SystemTime,
     /// The machine's name.
     pub hostname: String,
     /// Where state lives unless told otherwise.
@@ -62,12 +65,12 @@ pub(super) struct Surroundings<'a> {
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 1] = [("notify", "leave it out and watch the log")];
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("listener", ""),
     ("user", ""),
     ("account", ""),
     ("queue", ""),
+    ("notify", ""),
     ("headers", ""),
     ("admin", ""),
     ("log", ""),
@@ -87,11 +90,11 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
     let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0), &names);
+    let notify = notify::notify(top.section("notify", "notify"), around, &names);
     let headers = headers(top.section("headers", "headers"));
     let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
-    top.later(&TOP_LATER);
-    top.finish(&[&TOP_LATER, &TABLES]);
+    top.finish(&[&TABLES]);
     Config {
         state_dir,
         hostname,
@@ -101,6 +104,7 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         accounts,
         users,
         queue,
+        notify,
         headers,
         admin,
         log,

@@ -89,7 +89,7 @@ const KEYS: [&str; 9] = [
 ];
 
 /// A program and its arguments.
-struct Command(Vec<String>);
+pub(super) struct Command(Vec<String>);
 
 impl Written for Command {
     fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
@@ -97,6 +97,22 @@ impl Written for Command {
     }
     fn write(&self) -> String {
         value::list(self.0.iter().map(Written::write))
+    }
+}
+
+impl Command {
+    /// The program by its whole path, and its arguments.
+    pub fn program(self, section: &Section<'_>, key: &str) -> Option<(PathBuf, Vec<String>)> {
+        let mut words = self.0.into_iter();
+        let Some(program) = words.next() else {
+            section.wrong(key, "names no program", "write [\"/path/to/program\"]");
+            return None;
+        };
+        if !program.starts_with('/') {
+            let what = format!("{program:?} is no absolute path");
+            section.wrong(key, what, "write the program's whole path; no shell is used");
+        }
+        Some((program.into(), words.collect()))
     }
 }
 
@@ -265,7 +281,8 @@ fn build(
         }
         GrantWord::TokenCommand => {
             needed("token_command", "write [\"/path/to/program\", \"argument\"]");
-            command(section, keys.token_command)
+            let (program, arguments) = keys.token_command?.program(section, "token_command")?;
+            Some(Grant::TokenCommand { program, arguments })
         }
         GrantWord::TokenFile => {
             needed("token_file", "write the name of the file that another program renews");
@@ -275,19 +292,6 @@ fn build(
 }
 
 const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";
-
-fn command(section: &Section<'_>, command: Option<Command>) -> Option<Grant> {
-    let mut words = command?.0.into_iter();
-    let Some(program) = words.next() else {
-        section.wrong("token_command", "names no program", "write [\"/path/to/program\"]");
-        return None;
-    };
-    if !program.starts_with('/') {
-        let what = format!("{program:?} is no absolute path");
-        section.wrong("token_command", what, "write the program's whole path; no shell is used");
-    }
-    Some(Grant::TokenCommand { program: program.into(), arguments: words.collect() })
-}
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ mod identity;
 mod listener;
 mod local;
 mod network;
+mod notify;
 mod preset;
 mod problem;
 mod secrets;
@@ -44,7 +45,7 @@ use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Where the configuration is looked for where nobody names a file.
 pub const USUAL_FILE: &str = "/etc/submitd/submitd.toml";
@@ -68,6 +69,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// The store and its schedule.
     pub queue: Queue,
+    /// Whom we tell.
+    pub notify: Notify,
     /// What we change in a message.
     pub headers: Headers,
     /// Where the daemon is watched and steered.
@@ -236,6 +239,8 @@ pub struct Account {
     pub senders: Vec<Pattern>,
     /// Which senders are replaced by the mailbox.
     pub rewrite_from: When,
+    /// When the client secret ends, as the portal shows it.
+    pub client_secret_expires: Option<SystemTime>,
 }
 
 /// `[account.oauth]`, filled from preset and tenant.
@@ -366,6 +371,28 @@ pub struct Queue {
     pub uncertain_pause: Duration,
     /// Through which account reports go; none = through that of the mail they speak of.
     pub bounce_account: Option<String>,
+}
+
+/// `[notify]`: whom to tell what needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// A program that is run for each event.
+    pub command: Option<Hook>,
+    /// How long it may run.
+    pub command_timeout: Duration,
+    /// Who gets a mail for each event.
+    pub mail_to: Vec<Address>,
+    /// The account these mails go through; none = the first that is not in trouble.
+    pub account: Option<String>,
+}
+
+/// A program and its arguments; no shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.

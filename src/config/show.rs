@@ -70,6 +70,7 @@ pub fn keys() -> Vec<String> {
     }
     let around = Surroundings {
         base: PathBuf::new(),
+        now: std::time::SystemTime::UNIX_EPOCH,
         hostname: String::from("localhost"),
         state_dir: PathBuf::from("/var/lib/submitd"),
         runtime_dir: None,
@@ -114,7 +115,7 @@ pub(super) fn judge_strangers(walk: &Walk) {
 }
 
 fn remedy(stranger: &Stranger, known: &[String]) -> String {
-    let tables = ["listener", "user", "account", "queue", "headers", "admin", "log"];
+    let tables = ["listener", "user", "account", "queue", "notify", "headers", "admin", "log"];
     let here: Vec<&str> = known
         .iter()
         .map(String::as_str)

@@ -107,6 +107,7 @@ impl Machine {
     pub fn look<T>(&self, see: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         see(&Surroundings {
             base: self.base.clone(),
+            now: std::time::SystemTime::now(),
             hostname: hostname(),
             state_dir: self.state_dir.clone(),
             runtime_dir: self.runtime_dir.clone(),

@@ -113,6 +113,9 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let refund = self.refund(tried.taken);
         self.log(&tried.plan);
         self.settle(&tried.plan, refund.as_ref().filter(|_| tried.charged)).await;
+        if matches!(tried.plan.next, Next::Failed) {
+            self.shared.health.ring();
+        }
         drop(self.claim);
         let account = self.member.account.name.clone();
         let unused = !tried.reached && matches!(self.errand, Errand::Send(..));

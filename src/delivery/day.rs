@@ -95,7 +95,7 @@ impl Day {
                 "it goes on by itself; where the provider grants more, raise recipients_per_day";
             let seconds = until.duration_since(now).unwrap_or_default().as_secs();
             warn!(account = name, seconds, meaning, remedy, "account waits, its mail is kept");
-            shared.ill(Standing {
+            shared.health.ill(Standing {
                 account: name.to_owned(),
                 class: Class::Transient,
                 meaning,
@@ -120,7 +120,7 @@ impl Day {
         }
         self.waits = None;
         for account in accounts {
-            shared.well(&account.name);
+            shared.health.well(&account.name);
             info!(account = account.name, "recipients of the day are free again, mail goes on");
         }
     }

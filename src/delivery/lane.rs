@@ -186,7 +186,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     (seat.trouble.take(), seat.running, std::mem::take(&mut seat.turn))
                 }
                 Some(mut seat) => {
-                    self.shared.well(&member.account.name);
+                    self.shared.health.well(&member.account.name);
                     (None, seat.running, std::mem::take(&mut seat.turn))
                 }
                 None => (None, 0, String::new()),
@@ -449,6 +449,9 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         );
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);
+        if matches!(ended.lesson, Lesson::Well) && seat.trouble.is_none() {
+            self.shared.health.sent(&ended.account);
+        }
     }
 
     fn names(&self) -> String {

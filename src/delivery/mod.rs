@@ -10,6 +10,7 @@
 mod allowance;
 mod attempt;
 mod day;
+mod health;
 mod lane;
 pub mod limits;
 pub mod notice;
@@ -30,8 +31,9 @@ use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
+pub use health::Health;
 pub use standing::{LaneStanding, Standing};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -102,7 +104,7 @@ pub struct Delivery {
 pub struct Watch {
     orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
     hand: Arc<Mutex<HashMap<Id, String>>>,
 }
 
@@ -120,7 +122,12 @@ impl Watch {
 
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
-        lock(&self.standings).values().cloned().collect()
+        self.health.standings()
+    }
+
+    /// How the accounts fare, to be waited on.
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Mails that are being tried now.
@@ -163,19 +170,15 @@ impl Delivery {
         C: Courier + 'static,
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
-        let standings = Arc::default();
+        let health = Health::default();
         let hand: Arc<Mutex<HashMap<Id, String>>> = Arc::default();
         let pulse = Arc::new(Pulse::new());
-        let shared = Arc::new(Shared {
-            queue,
-            tokens,
-            hand: Arc::clone(&hand),
-            standings: Arc::clone(&standings),
-        });
+        let shared =
+            Arc::new(Shared { queue, tokens, hand: Arc::clone(&hand), health: health.clone() });
         let (orders, inbox) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
-        let watch = Watch { orders, pulse, standings, hand };
+        let watch = Watch { orders, pulse, health, hand };
         Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
     }
 
@@ -227,7 +230,7 @@ struct Shared<T> {
     /// Mails under way with the account they go through: none is ever tried twice at once, also while
     /// an account moves from one lane to another.
     hand: Arc<Mutex<HashMap<Id, String>>>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
 }
 
 impl<T> Shared<T> {
@@ -243,14 +246,6 @@ impl<T> Shared<T> {
         }
         hand.insert(id, account.to_owned());
         Some(Claim { hand: Arc::clone(&self.hand), id })
-    }
-
-    fn ill(&self, standing: Standing) {
-        lock(&self.standings).insert(standing.account.clone(), standing);
-    }
-
-    fn well(&self, account: &str) {
-        lock(&self.standings).remove(account);
     }
 }
 

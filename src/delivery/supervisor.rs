@@ -6,7 +6,7 @@
 use super::attempt::Member;
 use super::lane::{Lane, Order};
 use super::standing::LaneStanding;
-use super::{Settings, Shared, lock};
+use super::{Settings, Shared};
 use crate::config::Account;
 use crate::oauth::TokenSource;
 use crate::upstream::Courier;
@@ -154,7 +154,7 @@ where
         }
         let names: HashSet<&str> =
             self.accounts.iter().map(|account| account.name.as_str()).collect();
-        lock(&self.shared.standings).retain(|name, _| names.contains(name.as_str()));
+        self.shared.health.keep(|name| names.contains(name));
         for (key, group) in groups {
             let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
             let couriers = self.couriers_for(&group, &known);

@@ -173,6 +173,7 @@ fn account(name: &str, mailbox: &str) -> Account {
         networks: Vec::new(),
         senders: Vec::new(),
         rewrite_from: crate::mail::rewrite::When::Off,
+        client_secret_expires: None,
     }
 }
 

@@ -517,7 +517,7 @@ pub static ROWS: &[Row] = &[
     },
     transient(&[90055], "the tenant is throttled", WAIT),
     transient(
-        &[50033, 50087, 50088, 70012, 90006, 90012, 90020, 90024, 90033, 90090, 165004],
+        &[50033, 50087, 50088, 70012, 90006, 90012, 90024, 90033, 90090],
         "the provider is in trouble",
         WAIT,
     ),
@@ -530,9 +530,14 @@ pub static ROWS: &[Row] = &[
         "if it lasts: Entra admin center > Entra Connect > Pass-through authentication shows which \
          agent is down",
     ),
+    admin(
+        &[20001, 20012, 20033, 40008, 40009, 40015],
+        "the organisation's own sign-in server refuses or fails",
+        "look at the federated sign-in server (AD FS or other) of the domain of {mailbox}; it gives no more words",
+    ),
     transient(
-        &[20001, 20012, 20033, 40008, 40009, 40010, 40015],
-        "the organisation's own sign-in server fails",
+        &[40010],
+        "the organisation's own sign-in server fails for a moment",
         "if it lasts, look at the federated sign-in server (AD FS or other) of the domain of {mailbox}",
     ),
     transient(&[50000, 90036], "the provider failed to issue the token", WAIT),

@@ -90,7 +90,8 @@ pub static USER: Row = row(
     "other-user",
     Administrator,
     "the token belongs to {user}, not to {mailbox}",
-    "sign in as {mailbox}, or set `mailbox` of account \"{account}\" to {user}; where {mailbox} is a shared mailbox: \
+    "sign in as {mailbox}, or set `mailbox` of account \"{account}\" to {user}, unless that is only the sign-in name of \
+     the same mailbox; where {mailbox} is a shared mailbox: \
      Add-MailboxPermission -Identity {mailbox} -User {user} -AccessRights FullAccess, and \
      Add-RecipientPermission -Identity {mailbox} -Trustee {user} -AccessRights SendAs",
 );
@@ -119,7 +120,8 @@ pub static APPLICATION: Row = row(
      {object_id} (the enterprise application's; that of the app registration is a frequent mistake). If not: \
      Remove-ServicePrincipal -Identity <the ObjectId shown>; New-ServicePrincipal -AppId {client_id} -ObjectId \
      {object_id} -DisplayName submitd. Then Add-MailboxPermission -Identity {mailbox} -User {object_id} -AccessRights \
-     FullAccess, and wait: up to two hours",
+     FullAccess (where the application has a role in Exchange instead, take SMTP.SendAsApp away from its API \
+     permissions), and wait: up to two hours",
 );
 /// Scope, audience and user are right, and yet it is refused.
 pub static PERSON: Row = row(

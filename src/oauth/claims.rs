@@ -48,7 +48,7 @@ impl Claims {
         let Value::Object(said) = serde_json::from_slice(&octets).ok()? else { return None };
         let text = |names: &[&str]| {
             let mut values = names.iter().filter_map(|name| said.get(*name)?.as_str());
-            values.find_map(|value| shown(value))
+            values.find_map(shown)
         };
         let words = |name: &str| -> Vec<String> {
             let words: Vec<&str> = match said.get(name) {

@@ -10,6 +10,7 @@ mod assertion;
 mod broker;
 pub mod certificate;
 pub mod claims;
+pub mod ends;
 pub mod keeper;
 mod managed;
 pub mod provider;
@@ -21,6 +22,7 @@ mod stand_in;
 pub mod token;
 pub mod vault;
 
+pub use ends::{End, ends};
 pub use keeper::{AccountStatus, Keeper};
 pub use vault::VaultError;
 

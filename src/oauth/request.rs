@@ -106,10 +106,13 @@ pub fn resource(oauth: &OAuth) -> &str {
 
 /// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.
 pub fn tenant(oauth: &OAuth) -> &str {
+    let path = oauth.token_url.path();
     let first = oauth.token_url.path_segments().and_then(|mut segments| segments.next());
     match first {
-        Some(tenant) if oauth.token_url.path().contains("/oauth2/") && !tenant.is_empty() => tenant,
-        _ => "your tenant",
+        // A managed identity's endpoint, `/metadata/identity/oauth2/token`, names none.
+        Some("" | "metadata") | None => "your tenant",
+        Some(tenant) if path.contains("/oauth2/") => tenant,
+        Some(_) => "your tenant",
     }
 }
 
@@ -232,7 +235,12 @@ mod tests {
     fn tenant_is_read_from_the_path() {
         assert_eq!(tenant(&oauth("")), "contoso.com");
         let mut other = oauth("");
-        other.token_url = "https://oauth2.googleapis.com/token".parse().unwrap();
-        assert_eq!(tenant(&other), "your tenant");
+        for url in [
+            "https://oauth2.googleapis.com/token",
+            "http://169.254.169.254/metadata/identity/oauth2/token",
+        ] {
+            other.token_url = url.parse().unwrap();
+            assert_eq!(tenant(&other), "your tenant");
+        }
     }
 }

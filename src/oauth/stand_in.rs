@@ -182,6 +182,7 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
         networks: Vec::new(),
         senders: Vec::new(),
         rewrite_from: crate::mail::rewrite::When::Off,
+        client_secret_expires: None,
     }
 }
 

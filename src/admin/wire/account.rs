@@ -103,7 +103,7 @@ impl Account {
             senders: account.senders.iter().map(ToString::to_string).collect(),
             networks: account.networks.iter().map(ToString::to_string).collect(),
             certificate_expires: certificate_expires.map(Time),
-            client_secret_expires: None,
+            client_secret_expires: account.client_secret_expires.map(Time),
             token: None,
             pause: None,
         }
