@@ -9,6 +9,7 @@ mod answer;
 mod desk;
 mod mails;
 mod peer;
+mod sign_in;
 mod status;
 pub mod wire;
 
@@ -136,6 +137,8 @@ fn routes() -> Router<Arc<Desk>> {
         .route("/v1/queue/orders/{order}", post(mails::order))
         .route("/v1/queue/{id}", get(mails::show))
         .route("/v1/queue/{id}/message", get(mails::message))
+        .route("/v1/accounts/{name}/sign-in", post(sign_in::sign_in))
+        .route("/v1/accounts/{name}/revoke", post(sign_in::revoke))
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
 }

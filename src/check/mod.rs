@@ -186,7 +186,10 @@ async fn steps(
             }
             return Err((Step::Tls, explain::failure(account, &failure)));
         }
-        Err(failure) => return Err((Step::Smtp, explain::failure(account, &failure))),
+        Err(failure) => {
+            let step = if starttls { Step::Smtp } else { Step::Tls };
+            return Err((step, explain::failure(account, &failure)));
+        }
     }
     let token = tokens.access_token(&account.name).await;
     let token = token.map_err(|error| (Step::Token, explain::token(account, error)))?;

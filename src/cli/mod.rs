@@ -8,6 +8,7 @@ mod demo;
 mod door;
 mod exit;
 mod health;
+mod login;
 mod queue;
 mod run;
 pub mod sandbox;
@@ -61,6 +62,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<OsString>,
     },
+    /// Sign in for an account whose grant is authorization_code or device_code.
+    Login(login::Args),
     /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
     /// How everything stands: accounts, tokens, queue; exit 0 if good, 2 if a person is needed, 69 if
@@ -69,7 +72,7 @@ enum Verb {
     /// Mails that wait: list, look into, hold, release, retry, remove, export.
     #[command(subcommand)]
     Queue(queue::Verb),
-    /// The accounts, their tokens and what stops them.
+    /// The accounts: how they stand, and the end of a sign-in.
     #[command(subcommand)]
     Account(account::Verb),
     /// Show the configuration in force.
@@ -108,10 +111,11 @@ pub fn main() -> ExitCode {
         Verb::Sendmail { words } => {
             sendmail::run(sendmail::Called::Sendmail, file, words.into_iter())
         }
+        Verb::Login(args) => login::run(file, args),
+        Verb::Account(verb) => account::run(file, verb),
         Verb::Health(args) => health::run(file, &args),
         Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
         Verb::Queue(verb) => with_runtime(queue::run(file.map(Path::to_owned), verb)),
-        Verb::Account(verb) => account::run(file.map(Path::to_owned), verb),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
