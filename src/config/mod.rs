@@ -39,6 +39,7 @@ pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignI
 pub use glance::Glance;
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use network::Network;
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use queue::Queue;
@@ -48,7 +49,7 @@ pub use show::{Settings, keys};
 use crate::mail::rewrite::When;
 use crate::mail::{Address, Local, Pattern};
 use crate::secret::Secret;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -213,15 +214,6 @@ pub enum Received {
     Minimal,
     /// No `Received:` is added.
     None,
-}
-
-/// An address range, `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The address with its host bits zero.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u8,
 }
 
 /// One `[[account]]`: a mailbox we send through.
