@@ -87,6 +87,24 @@ pub enum SignInBy {
 }
 
 impl Grant {
+    /// The word of the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials { application } => match application.proof {
+                Proof::Federated { .. } => "workload_identity",
+                _ => "client_credentials",
+            },
+            Self::SignIn(SignIn { by: SignInBy::Browser, .. }) => "authorization_code",
+            Self::SignIn(SignIn { by: SignInBy::Device, .. }) => "device_code",
+            Self::ManagedIdentity { .. } => "managed_identity",
+            Self::Password { .. } => "password",
+            Self::ServiceAccount { .. } => "service_account",
+            Self::TokenCommand { .. } => "token_command",
+            Self::TokenFile { .. } => "token_file",
+            Self::RefreshToken { .. } => "refresh_token",
+        }
+    }
+
     /// The application that asks a token endpoint; none where no such endpoint is asked by one.
     pub fn application(&self) -> Option<&Application> {
         match self {

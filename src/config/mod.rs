@@ -34,6 +34,7 @@ mod user;
 mod value;
 
 pub use account::OnUncertain;
+pub use admin::{Admin, Group};
 pub use certificate::{Identity, IdentityError};
 pub use credential::{
     Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
@@ -41,6 +42,7 @@ pub use credential::{
 pub use glance::Glance;
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use network::Network;
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use queue::Queue;
@@ -50,7 +52,7 @@ pub use show::{Settings, keys};
 use crate::mail::rewrite::When;
 use crate::mail::{Address, Local, Pattern};
 use crate::secret::Secret;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -217,15 +219,6 @@ pub enum Received {
     None,
 }
 
-/// An address range, `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The address with its host bits zero.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u8,
-}
-
 /// One `[[account]]`: a mailbox we send through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -339,26 +332,6 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The Unix socket; none = the word `off`.
-    pub socket: Option<PathBuf>,
-    /// Who may use it besides root and our own user.
-    pub group: Option<Group>,
-    /// Where a command may find it besides.
-    pub others: Vec<PathBuf>,
-}
-
-/// A group of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// By its name in /etc/group.
-    Name(String),
-    /// By its number.
-    Number(u32),
 }
 
 /// `[log]`.
