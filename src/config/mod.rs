@@ -33,6 +33,7 @@ mod tree;
 mod user;
 mod value;
 
+pub use account::OnUncertain;
 pub use certificate::{Identity, IdentityError};
 pub use credential::{
     Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
@@ -301,15 +302,6 @@ pub enum UpstreamTls {
     Implicit,
     /// STARTTLS (RFC 3207), never optional.
     StartTls,
-}
-
-/// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUncertain {
-    /// It waits for a person.
-    Hold,
-    /// It is sent again with the same Message-ID.
-    Retry,
 }
 
 /// One `[[user]]`: local name and password of a program.

@@ -172,6 +172,9 @@ pub struct Granted {
     expires_in: Option<Duration>,
     #[serde(default)]
     refresh_token: Option<RefreshToken>,
+    /// Google names it where access is granted for a time, Microsoft in some flows.
+    #[serde(default, deserialize_with = "long_seconds")]
+    refresh_token_expires_in: Option<Duration>,
     /// Says who signed in, where that was asked for.
     #[serde(default)]
     pub id_token: Option<IdToken>,
@@ -198,8 +201,14 @@ impl Granted {
             token_type: BasicTokenType::Bearer,
             expires_in: lifetime,
             refresh_token: None,
+            refresh_token_expires_in: None,
             id_token: None,
         }
+    }
+
+    /// How long the refresh token lives from now on, where the answer says so.
+    pub fn refresh_lifetime(&self) -> Option<Duration> {
+        self.refresh_token_expires_in
     }
 
     /// The refresh token that came back, if any: an empty one is none.
@@ -249,12 +258,23 @@ fn only_bearer<'de, D: Deserializer<'de>>(from: D) -> Result<BasicTokenType, D::
 /// Entra v2 sends a number, v1 and managed identities text, others `3599.0`. Zero and less come from
 /// providers that mean "not known": then the usual lifetime holds and a 535 tells the truth.
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    within(from, super::token::LONGEST)
+}
+
+/// Refresh tokens live for months; 0 means that one does not end.
+fn long_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    within(from, Duration::from_secs(20 * 365 * 86_400))
+}
+
+fn within<'de, D: Deserializer<'de>>(
+    from: D,
+    longest: Duration,
+) -> Result<Option<Duration>, D::Error> {
     let seconds = match Value::deserialize(from)? {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse::<f64>().ok(),
         _ => None,
     };
-    let longest = super::token::LONGEST;
     Ok(seconds
         .filter(|seconds| seconds.is_finite() && *seconds >= 1.0)
         .map(|seconds| Duration::from_secs(seconds.min(longest.as_secs_f64()) as u64)))
