@@ -108,13 +108,8 @@ const ENTRA: [Grant; 9] = [
     BROKERED[1],
 ];
 
-const OUTLOOK: [Grant; 5] = [
-    Grant::AuthorizationCode,
-    Grant::DeviceCode,
-    Grant::RefreshToken,
-    BROKERED[0],
-    BROKERED[1],
-];
+const OUTLOOK: [Grant; 5] =
+    [Grant::AuthorizationCode, Grant::DeviceCode, Grant::RefreshToken, BROKERED[0], BROKERED[1]];
 
 /// Google's codes to type in (RFC 8628) do not reach the scope of mail.
 const GMAIL: [Grant; 5] = [
