@@ -3,16 +3,18 @@
 //! It goes the way a mail goes, with the same parts, and stops an account at the first broken step: what
 //! lies behind it cannot be known. No mail is sent.
 
-use crate::config::Account;
+use crate::config::{Account, Grant, Login, Sasl, Upstream, UpstreamTls};
 use crate::delivery::verdict;
 use crate::diagnosis::exchange::{self, Place};
 use crate::diagnosis::fill;
 use crate::oauth::{TokenSource, request};
 use crate::smtp::offer::Offer;
 use crate::tls::{self, TrustError};
-use crate::upstream::smtp::{probe, probe_tls};
+use crate::upstream::smtp::{probe, probe_connect, probe_tls};
 use crate::upstream::{Credential, Failure, Fault, Stage};
+use rustls::ClientConfig;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One step and what it showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// `DNS`, `TCP`, `SMTP`, `TLS`, `token`, `AUTH`; `SMTP` only where it broke.
+    /// `DNS` and `TCP`, or `proxy`; `TLS`, `token`, `AUTH`; `SMTP` where it broke, or where there is no login.
     pub name: &'static str,
     /// What was seen, or what is broken.
     pub result: Result<String, Broken>,
@@ -50,29 +52,26 @@ pub async fn walk(
         tell(Step { name, result });
         good
     };
-    let addresses = match resolve(account).await {
-        Ok(addresses) => addresses,
-        Err(broken) => return step("DNS", Err(broken)),
-    };
-    let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    step("DNS", Ok(format!("{} is {}", account.upstream.host, list.join(", "))));
-    if !step("TCP", reach(account, &addresses).await) {
-        return false;
-    }
-    let trust = match tls::client_config(account.upstream.ca_file.as_deref()) {
+    let trust = match approach(account, &mut step).await {
         Ok(trust) => trust,
-        Err(error) => return step("TLS", Err(distrust(account, &error))),
+        Err(Step { name, result }) => return step(name, result),
     };
     let (mut settings, hostname) = (account.upstream.clone(), hostname.to_owned());
     settings.command_timeout = settings.command_timeout.min(PATIENCE);
-    match probe_tls(settings.clone(), hostname.clone(), trust.clone()).await {
-        Ok(peer) => {
-            let seen = format!("{peer} shows a good certificate for {}", settings.host);
-            step("TLS", Ok(seen));
-        }
-        Err(failure) => {
-            let name = if failure.stage < Stage::Tls { "SMTP" } else { "TLS" };
-            return step(name, Err(explain(account, &failure)));
+    if settings.tls != UpstreamTls::None {
+        match probe_tls(settings.clone(), hostname.clone(), trust.clone()).await {
+            Ok(peer) => {
+                let seen = format!(
+                    "{} shows a good certificate for {}",
+                    by(&settings, peer),
+                    settings.host
+                );
+                step("TLS", Ok(seen));
+            }
+            Err(failure) => {
+                let name = if failure.stage < Stage::Tls { "SMTP" } else { "TLS" };
+                return step(name, Err(explain(account, &failure)));
+            }
         }
     }
     let token = match tokens.access_token(&account.name).await {
@@ -81,23 +80,82 @@ pub async fn walk(
             return step("token", Err(Broken { what: error.message, remedy: error.remedy }));
         }
     };
-    let life = token.usable_until.saturating_duration_since(std::time::Instant::now());
-    let life = humantime::format_duration(Duration::from_secs(life.as_secs()));
-    step("token", Ok(format!("from {}, good for {life}", account.oauth.token_url)));
+    if account.grant != Grant::Tokenless {
+        let life = token.usable_until.saturating_duration_since(std::time::Instant::now());
+        let life = humantime::format_duration(Duration::from_secs(life.as_secs()));
+        step("token", Ok(format!("from {}, good for {life}", account.oauth.token_url)));
+    }
     let credential = Credential {
         mailbox: account.mailbox.clone(),
         token: token.secret,
         usable_until: token.usable_until,
     };
     let login = probe(settings, hostname, trust, &credential).await;
-    step("AUTH", login.map(|offer| seen(account, &offer)).map_err(|error| explain(account, &error)))
+    let name = match (&login, &account.upstream.login) {
+        (Err(failure), _) if failure.stage < Stage::Auth => "SMTP",
+        (_, Login::Nobody) => "SMTP",
+        _ => "AUTH",
+    };
+    step(name, login.map(|offer| seen(account, &offer)).map_err(|error| explain(account, &error)))
+}
+
+/// As far as a connection: DNS and TCP, or the proxy. Gives what the TLS behind it trusts.
+async fn approach(
+    account: &Account,
+    step: &mut impl FnMut(&'static str, Result<String, Broken>) -> bool,
+) -> Result<Arc<ClientConfig>, Step> {
+    let broken = |name, broken| Step { name, result: Err(broken) };
+    let (upstream, host) = (&account.upstream, &account.upstream.host);
+    if upstream.proxy.is_none() {
+        let addresses = resolve(account).await.map_err(|error| broken("DNS", error))?;
+        let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        step("DNS", Ok(format!("{host} is {}", list.join(", "))));
+        let seen = reach(account, &addresses).await.map_err(|error| broken("TCP", error))?;
+        step("TCP", Ok(seen));
+    }
+    let trust = tls::client_config(upstream.ca_file.as_deref())
+        .map_err(|error| broken("TLS", distrust(account, &error)))?;
+    if let Some(proxy) = &upstream.proxy {
+        let reached = probe_connect(upstream.clone(), trust.clone()).await;
+        reached.map_err(|failure| broken("proxy", explain(account, &failure)))?;
+        step("proxy", Ok(format!("{proxy} connects us to {host}:{}", upstream.port)));
+    }
+    Ok(trust)
 }
 
 /// What a good login showed.
 fn seen(account: &Account, offer: &Offer) -> String {
     let size = offer.max_size.filter(|size| *size > 0);
     let size = size.map_or_else(String::new, |size| format!("; mail up to {} MB", size >> 20));
-    format!("{} logged in with XOAUTH2{size}", account.mailbox)
+    match &account.upstream.login {
+        Login::Token => {
+            let name = mechanism(account, offer, ["XOAUTH2", "OAUTHBEARER"]);
+            format!("{} logged in with {name}{size}", account.mailbox)
+        }
+        Login::Password { username, .. } => {
+            let name = mechanism(account, offer, ["PLAIN", "LOGIN"]);
+            format!("{username:?} logged in with {name}{size}")
+        }
+        Login::Nobody => format!("{} asks for no login{size}", account.upstream.host),
+    }
+}
+
+/// The mechanism that was used: the one that is named, else the first of these that is offered.
+fn mechanism(account: &Account, offer: &Offer, ways: [&'static str; 2]) -> &'static str {
+    match account.upstream.sasl {
+        Sasl::XOAuth2 | Sasl::Plain => ways[0],
+        Sasl::OAuthBearer | Sasl::Login => ways[1],
+        Sasl::Auto if offer.has_mechanism(ways[0]) => ways[0],
+        Sasl::Auto => ways[1],
+    }
+}
+
+/// Who was reached: the server by its address, or by the proxy.
+fn by(settings: &Upstream, peer: SocketAddr) -> String {
+    match &settings.proxy {
+        Some(proxy) => format!("what {proxy} leads to"),
+        None => peer.to_string(),
+    }
 }
 
 async fn resolve(account: &Account) -> Result<Vec<SocketAddr>, Broken> {

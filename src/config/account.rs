@@ -11,6 +11,7 @@ use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Written, Wrong, words};
 use super::{Account, Chunking, Limit, OnUncertain, Upstream, UpstreamTls};
+use super::{login, proxy};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -24,9 +25,7 @@ words!(Chunking { "auto" => Auto, "off" => Off } later {
     "on" => "write \"auto\": it is used where the server offers it",
 });
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
-words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
-    "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
-});
+words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit, "none" => None } later {});
 
 words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
@@ -53,14 +52,14 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         "mailbox",
         "write the address of the mailbox that sends: mailbox = \"erp@contoso.com\"",
     );
-    let preset = section.or("preset", Preset::Office365);
+    let preset = section.or("preset", usual_preset(&section));
     let cloud = section.or("cloud", Cloud::Global);
     let word = section.required::<GrantWord>(
         "grant",
         "write grant = \"client_credentials\" or grant = \"refresh_token\"",
     );
     let tenant = tenant(&section, around, preset, word);
-    let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
+    let (grant, written) = grant::grant(&section, around, preset, word, mailbox.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
     let networks = section.optional("networks").unwrap_or_default();
     let senders = section.optional("senders").unwrap_or_default();
@@ -69,7 +68,8 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         let what = format!("means nothing with preset = {}", preset.write());
         section.doubt("cloud", what, "leave it out");
     }
-    let upstream = upstream(section.section("upstream", "account.upstream"), preset, cloud, around);
+    let place = section.section("upstream", "account.upstream");
+    let upstream = upstream(place, &section, preset, cloud, &written, around);
     let oauth = endpoint::oauth(&section, around, &Asked { preset, cloud, word, tenant }, &grant);
     section.later(&ACCOUNT_LATER);
     section.finish(&[&ACCOUNT_LATER, &[("upstream", ""), ("oauth", "")]]);
@@ -84,6 +84,12 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         senders,
         rewrite_from,
     })
+}
+
+/// Of a smart host nothing is known beforehand.
+fn usual_preset(section: &Section<'_>) -> Preset {
+    let word = section.node("grant").and_then(|node| GrantWord::read(node).ok());
+    if word == Some(GrantWord::Tokenless) { Preset::Generic } else { Preset::Office365 }
 }
 
 /// Names become parts of file names and of variables.
@@ -183,8 +189,10 @@ pub(super) fn secret(
 
 fn upstream(
     section: Section<'_>,
+    account: &Section<'_>,
     preset: Preset,
     cloud: Cloud,
+    written: &login::Written,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
     let usual = preset.facts().smtp.or_else(|| match preset {
@@ -209,9 +217,16 @@ fn upstream(
     if let Some((_, word)) = usual.filter(|(usual, _)| *usual != tls) {
         section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
     }
+    let has_password = written.has_password(account);
+    login::check_tls(&section, tls, written, has_password, host.as_deref().unwrap_or_default());
+    let sasl = login::sasl(&section, written, has_password);
+    let login = written.login(account);
     let ca_file = ca_file(&section, around);
+    let proxy = proxy::upstream(&section, around);
     let connections = section.or("connections", Limit::AtMost(3));
-    let messages_per_minute = section.or("messages_per_minute", Limit::AtMost(30));
+    // 30 a minute is Exchange Online's; of a smart host nothing is known
+    let pace = if written.is_tokenless() { Limit::Unlimited } else { Limit::AtMost(30) };
+    let messages_per_minute = section.or("messages_per_minute", pace);
     let second = Duration::from_secs(1);
     let wait = |key, seconds| section.within(key, Duration::from_secs(seconds), second..=YEAR);
     let connect_timeout = wait("connect_timeout", 30);
@@ -229,6 +244,9 @@ fn upstream(
         host: host?,
         port,
         tls,
+        login: login?,
+        sasl,
+        proxy,
         ca_file,
         connections,
         messages_per_minute,

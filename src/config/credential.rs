@@ -69,6 +69,8 @@ pub enum Grant {
         /// The file.
         file: SecretFile,
     },
+    /// No token: a smart host, which knows us by a password or by our address.
+    Tokenless,
     /// A refresh token that somebody obtained (RFC 6749 §6).
     RefreshToken {
         /// The application (client) id.

@@ -11,7 +11,7 @@ use super::network::{is_safe, plain_http};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::Section;
 use super::value::Written;
-use super::{Grant, OAuth};
+use super::{Grant, OAuth, proxy};
 use std::time::Duration;
 use url::Url;
 
@@ -53,9 +53,10 @@ pub(super) fn oauth(
         }
     }
     let ca_file = ca_file(&section, around);
+    let proxy = proxy::oauth(&section, around);
     let timeout = section.within("timeout", Duration::from_secs(30), Duration::from_secs(1)..=YEAR);
     section.finish(&[]);
-    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, timeout })
+    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, proxy, timeout })
 }
 
 /// Where a token comes from that no endpoint gives: to be shown, never to be asked.
@@ -68,6 +69,7 @@ fn origin(section: &Section<'_>, grant: &Option<Grant>) -> Option<Url> {
         Grant::TokenCommand { program, .. } => {
             Url::parse(&format!("exec:{}", program.display())).ok()
         }
+        Grant::Tokenless => Url::parse("none:").ok(),
         Grant::TokenFile { file } => {
             let path = std::path::absolute(file.path()).ok()?;
             Url::from_file_path(path).ok()

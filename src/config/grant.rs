@@ -12,7 +12,7 @@ use super::secrets::Secrecy;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Grant, SecretFile};
+use super::{Grant, SecretFile, login};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -28,12 +28,14 @@ pub(super) enum GrantWord {
     ServiceAccount,
     TokenCommand,
     TokenFile,
+    Tokenless,
 }
 
 words!(GrantWord {
     "client_credentials" => ClientCredentials, "refresh_token" => RefreshToken, "password" => Password,
     "workload_identity" => WorkloadIdentity, "managed_identity" => ManagedIdentity,
     "service_account" => ServiceAccount, "token_command" => TokenCommand, "token_file" => TokenFile,
+    "none" => Tokenless,
 } later {
     "authorization_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
     "device_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
@@ -47,7 +49,7 @@ impl GrantWord {
 
     /// Whether no token endpoint is asked.
     pub fn is_brokered(self) -> bool {
-        matches!(self, Self::TokenCommand | Self::TokenFile)
+        matches!(self, Self::TokenCommand | Self::TokenFile | Self::Tokenless)
     }
 
     /// The keys of [`KEYS`] that mean something.
@@ -76,6 +78,7 @@ impl GrantWord {
             Self::ServiceAccount => &["service_account_file"],
             Self::TokenCommand => &["token_command"],
             Self::TokenFile => &["token_file"],
+            Self::Tokenless => &["username", "password", "password_file"],
         }
     }
 }
@@ -127,15 +130,29 @@ struct Keys {
     token_file: Option<SecretFile>,
 }
 
-/// The grant of one account; none where a problem was found that leaves none to build.
+/// The grant of one account, none where a problem was found that leaves none to build; and what was written
+/// for a smart host.
 pub(super) fn grant(
     section: &Section<'_>,
     around: &Surroundings<'_>,
     preset: Preset,
     word: Option<GrantWord>,
     mailbox: Option<&Address>,
-) -> Option<Grant> {
+) -> (Option<Grant>, login::Written) {
     let keys = keys(section, around, word, mailbox);
+    let (username, password) = (keys.username.clone(), keys.password.clone());
+    let grant = checked(section, around, preset, word, keys, mailbox);
+    (grant, login::Written { word, username, password })
+}
+
+fn checked(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    preset: Preset,
+    word: Option<GrantWord>,
+    keys: Keys,
+    mailbox: Option<&Address>,
+) -> Option<Grant> {
     if preset.is_entra() {
         check_entra(section, &keys);
     }
@@ -297,6 +314,7 @@ fn build(
             needed("token_file", "write the name of the file that another program renews");
             Some(Grant::TokenFile { file: keys.token_file? })
         }
+        GrantWord::Tokenless => Some(Grant::Tokenless),
     }
 }
 

@@ -16,9 +16,11 @@ mod grant;
 mod identity;
 mod listener;
 mod local;
+mod login;
 mod network;
 mod preset;
 mod problem;
+mod proxy;
 mod secrets;
 mod section;
 mod show;
@@ -31,7 +33,9 @@ pub use certificate::{Identity, IdentityError};
 pub use credential::{Grant, IdentityHost};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use login::{Login, Sasl};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use proxy::{HttpProxy, Proxy, ProxyScheme};
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
 
@@ -237,12 +241,14 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth {
     /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
-    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
+    /// Where no endpoint is asked: `exec:` and the program, `file:` and the file, or `none:`.
     pub token_url: url::Url,
     /// What is asked for.
     pub scope: String,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Who connects us to it.
+    pub proxy: HttpProxy,
     /// How long one request may take.
     pub timeout: Duration,
 }
@@ -256,6 +262,12 @@ pub struct Upstream {
     pub port: u16,
     /// How the connection becomes safe.
     pub tls: UpstreamTls,
+    /// How it learns who we are.
+    pub login: Login,
+    /// The mechanism of AUTH.
+    pub sasl: Sasl,
+    /// Who connects us to it; none = straight.
+    pub proxy: Option<Proxy>,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Connections at once, per mailbox.
@@ -285,13 +297,15 @@ pub enum Chunking {
     Off,
 }
 
-/// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
+/// How the connection to the upstream becomes safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamTls {
     /// TLS from the first octet (RFC 8314).
     Implicit,
     /// STARTTLS (RFC 3207), never optional.
     StartTls,
+    /// Not at all: only to smart hosts, never where a token is used.
+    None,
 }
 
 /// A limit, or the word `unlimited`.

@@ -101,6 +101,7 @@ impl Preset {
                     Grant::ServiceAccount,
                     BROKERED[0],
                     BROKERED[1],
+                    Grant::Tokenless,
                 ],
             },
         }

@@ -82,11 +82,12 @@ pub fn judge(failure: &Failure) -> Verdict {
     match &failure.fault {
         Fault::Local(_) => Verdict::Local,
         Fault::Reply(reply) => judge_reply(failure.stage, reply),
+        Fault::Login(reply) => judge_login(reply),
         Fault::NotOffered(what) => judge_missing(what, failure.stage),
         Fault::TooLarge { .. } => Verdict::Bounce { status: Enhanced(5, 3, 4), known: None },
         // Once the dot is on the wire, only a reply tells what became of the mail.
         _ if failure.stage == Stage::Dot => Verdict::Uncertain,
-        Fault::Tls(_) => Verdict::Retry { reach: Reach::Server, known: None },
+        Fault::Tls(_) | Fault::Proxy(_) => Verdict::Retry { reach: Reach::Server, known: None },
         Fault::Timeout | Fault::Closed | Fault::Dns(_) | Fault::Network(_) | Fault::Protocol(_) => {
             Verdict::Retry { reach: reach(failure.stage), known: None }
         }
@@ -136,6 +137,22 @@ fn judge_known(stage: Stage, reply: &Reply, known: &'static Known) -> Option<Ver
     }
 }
 
+/// A password does not change by itself, and the same one again and again may lock the user there.
+fn judge_login(reply: &Reply) -> Verdict {
+    if !reply.is_permanent() {
+        return Verdict::Retry { reach: Reach::Server, known: None };
+    }
+    Verdict::PauseAccount(Pause {
+        class: Class::Administrator,
+        quota: false,
+        meaning: Cow::Borrowed("the server does not take this user name and password"),
+        remedy: Cow::Borrowed(
+            "correct username and password_file of account {account}, then reload (SIGHUP)",
+        ),
+        retry_after: None,
+    })
+}
+
 /// RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1: what the mail needs and the server lacks fails the mail;
 /// what the connection needs is mended elsewhere.
 fn judge_missing(what: &str, stage: Stage) -> Verdict {
@@ -165,12 +182,22 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
             "the server offers no TLS, and without it no token is sent; check host, port and tls of [account.upstream], \
              or a firewall that inspects SMTP",
         ),
+        Fault::Login(_) => Some(
+            "the server does not take this user name and password; correct username and password_file of the account",
+        ),
+        Fault::NotOffered("AUTH PLAIN" | "AUTH LOGIN" | "AUTH PLAIN or LOGIN") => Some(
+            "the server offers no such login; check host, port, tls and sasl of [account.upstream], or leave username and password \
+             out if it knows this machine by its address",
+        ),
         Fault::NotOffered(_) if failure.stage <= Stage::Auth => Some(
-            "the server offers no AUTH XOAUTH2; check host and port of [account.upstream], or a firewall that inspects SMTP",
+            "the server offers no login by such a token (AUTH XOAUTH2, OAUTHBEARER); check host and port of [account.upstream], or a firewall that inspects SMTP",
         ),
         Fault::Tls(_) => Some(
             "no safe connection; no token was sent. Check host and tls of [account.upstream]; for a private authority set \
              ca_file",
+        ),
+        Fault::Proxy(_) => Some(
+            "the proxy did not connect us to the server; check proxy of [account.upstream], and what the proxy allows",
         ),
         Fault::Dns(_) => Some(
             "the server's name was not resolved; check host of [account.upstream] and the DNS here",

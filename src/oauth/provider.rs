@@ -8,7 +8,7 @@
 use super::request::{BY_ASSERTION, asking, bearer_form, scopes, secrets};
 use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
 use super::{assertion, broker, managed};
-use crate::config::{Grant, OAuth};
+use crate::config::{Grant, HttpProxy, OAuth, Proxy};
 use crate::secret::Secret;
 use crate::tls;
 use oauth2::{
@@ -16,18 +16,16 @@ use oauth2::{
     ResourceOwnerUsername,
 };
 use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// What a connection trusts and how it goes out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Way {
     ca_file: Option<PathBuf>,
-    /// Past every proxy.
-    direct: bool,
+    proxy: HttpProxy,
     plain: bool,
     /// Connecting takes no time there, or never ends.
     brief: bool,
@@ -36,7 +34,7 @@ struct Way {
 /// Asks token endpoints. Connections are kept and shared by all accounts that trust the same.
 #[derive(Debug, Default)]
 pub struct Provider {
-    clients: Mutex<HashMap<Way, reqwest::Client>>,
+    clients: Mutex<Vec<(Way, reqwest::Client)>>,
 }
 
 impl Provider {
@@ -132,20 +130,24 @@ impl Provider {
 
     async fn client(&self, oauth: &OAuth, of_host: bool) -> Result<reqwest::Client, Fault> {
         let way = way(oauth, of_host)?;
-        let held = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&way).cloned();
-        if let Some(client) = held {
-            return Ok(client);
+        let held = |known: &&(Way, reqwest::Client)| known.0 == way;
+        if let Some((_, client)) = self.clients().iter().find(held) {
+            return Ok(client.clone());
         }
         // Reading the system's certificates takes some 20 ms.
         let wanted = way.clone();
         let client = blocking(move || build(&wanted)).await?;
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(way, client.clone());
+        self.clients().push((way, client.clone()));
         Ok(client)
     }
 
     /// Forgets connections and certificates: `ca_file` is read again at the next request.
     pub fn forget(&self) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.clients().clear();
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Vec<(Way, reqwest::Client)>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,7 +198,9 @@ fn way(oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
     if plain && !local {
         return Err(Fault::Trust("the token endpoint is not https".to_owned()));
     }
-    Ok(Way { ca_file: oauth.ca_file.clone(), direct: local || of_host, plain, brief: of_host })
+    // A proxy cannot know what our own loopback is.
+    let proxy = if local || of_host { HttpProxy::None } else { oauth.proxy.clone() };
+    Ok(Way { ca_file: oauth.ca_file.clone(), proxy, plain, brief: of_host })
 }
 
 fn build(way: &Way) -> Result<reqwest::Client, Fault> {
@@ -212,9 +216,21 @@ fn build(way: &Way) -> Result<reqwest::Client, Fault> {
         // Tokens are asked for about once an hour.
         .pool_idle_timeout(Duration::from_secs(20))
         .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
-    // A system proxy cannot know what our own loopback is.
-    let builder = if way.direct { builder.no_proxy() } else { builder };
+    let builder = match &way.proxy {
+        HttpProxy::Environment => builder,
+        HttpProxy::None => builder.no_proxy(),
+        HttpProxy::By(proxy) => builder.no_proxy().proxy(by(proxy)?),
+    };
     builder.build().map_err(|error| Fault::Trust(chain(&error)))
+}
+
+fn by(proxy: &Proxy) -> Result<reqwest::Proxy, Fault> {
+    let by = reqwest::Proxy::all(proxy.to_string());
+    let by = by.map_err(|error| Fault::Trust(format!("{proxy}: {}", chain(&error))))?;
+    Ok(match &proxy.login {
+        Some((user, password)) => by.basic_auth(user, password.expose()),
+        None => by,
+    })
 }
 
 /// The way out for the `oauth2` crate: it would drop status and `Retry-After`, so refusals are

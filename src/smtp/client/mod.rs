@@ -1,12 +1,12 @@
 //! The client half of SMTP as a machine: towards the server that takes mail from us.
 //!
 //! `feed` takes what came, `advance` says what is to be done next and never waits, `output` holds what is
-//! to be written before waiting for more input. It promises that the token is written only inside TLS,
-//! that nothing read before TLS counts after it, and that every recipient of a mail gets a result. It
+//! to be written before waiting for more input. It promises that nothing of the login is written before the
+//! TLS that its terms ask for, that nothing read before TLS counts after it, and that every recipient of a mail gets a result. It
 //! judges no reply beyond what the protocol needs; whether a mail is lost or retried is decided elsewhere.
 //!
 //! ```text
-//! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
+//! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH ─ Ready ─ mail ─ Ready ─ … ─ QUIT
 //! ```
 
 mod envelope;
@@ -18,8 +18,8 @@ use super::Reply;
 use super::extension::Extension;
 use super::offer::Offer;
 use super::reply::Reader;
+use super::sasl_client::{Login, Way};
 use crate::mail::Envelope;
-use crate::secret::Secret;
 use bytes::{Buf, BytesMut};
 use transaction::{Phase, Transaction, refused};
 
@@ -31,10 +31,10 @@ const OUTPUT_KEPT: usize = 4 * 1024;
 pub struct Terms {
     /// Our name in EHLO.
     pub hostname: String,
-    /// TLS comes by STARTTLS; otherwise the connection is inside TLS from the start.
+    /// TLS comes by STARTTLS and never goes without; otherwise it is there from the start, or not wanted.
     pub starttls: bool,
-    /// The XOAUTH2 response, as [`super::sasl_client::xoauth2`] makes it.
-    pub response: Secret,
+    /// What is said in AUTH.
+    pub login: Login,
 }
 
 /// What is to be done next.
@@ -65,10 +65,9 @@ enum State {
     Hello,
     StartTls,
     Handshake,
-    Auth,
-    Response,
-    /// The server answered the response with a challenge, an error in JSON (RFC 7628 §3.2.2), and got an
-    /// empty line.
+    Auth(Way),
+    /// The server answered a token with a challenge, an error in JSON (RFC 7628 §3.2.2), and was told that we
+    /// are done.
     Challenged,
     Ready,
     Mail(Box<Transaction>),
@@ -140,7 +139,7 @@ impl Dialogue {
             State::Greeting => Step::Greeting,
             State::Hello => Step::Hello,
             State::StartTls | State::Handshake => Step::Tls,
-            State::Auth | State::Response | State::Challenged => Step::Auth,
+            State::Auth(_) | State::Challenged => Step::Auth,
             State::Mail(transaction) => transaction.step(),
             State::Failed(refusal) => refusal.step,
             State::Ready | State::Quit | State::Closed => Step::Mail,
@@ -230,8 +229,7 @@ impl Dialogue {
             State::Greeting => self.take_greeting(reply),
             State::Hello => self.take_hello(reply),
             State::StartTls => self.take_starttls(reply),
-            State::Auth => self.take_auth(reply),
-            State::Response | State::Challenged => self.take_login(reply),
+            State::Auth(_) | State::Challenged => self.take_login(reply),
             State::Mail(transaction) => {
                 if !transaction.take(reply, &mut self.output) {
                     self.is_ended = true;
@@ -265,14 +263,21 @@ impl Dialogue {
                 return self.fail(Trouble::NotOffered("STARTTLS"));
             }
             self.output.extend_from_slice(b"STARTTLS\r\n");
-        } else {
-            self.state = State::Auth;
-            if !self.offer.has_mechanism("XOAUTH2") {
-                return self.fail(Trouble::NotOffered("AUTH XOAUTH2"));
-            }
-            // In two steps: with the response the line would be longer than 512 octets (RFC 4954 §4).
-            self.output.extend_from_slice(b"AUTH XOAUTH2\r\n");
+            return;
         }
+        // Said once; an idle connection need not hold it.
+        let mut login = std::mem::take(&mut self.terms.login);
+        if login.is_needless() {
+            return self.state = State::Ready;
+        }
+        let wanted = login.wanted();
+        let Some(way) = login.choose(&self.offer) else {
+            return self.state =
+                State::Failed(Refusal { step: Step::Auth, trouble: Trouble::NotOffered(wanted) });
+        };
+        // In two steps: with the response the line would be longer than 512 octets (RFC 4954 §4).
+        self.output.extend_from_slice(format!("AUTH {}\r\n", way.mechanism.name()).as_bytes());
+        self.state = State::Auth(way);
     }
 
     fn take_starttls(&mut self, reply: Reply) {
@@ -300,26 +305,28 @@ impl Dialogue {
         self.say_hello();
     }
 
-    fn take_auth(&mut self, reply: Reply) {
-        if reply.code != 334 {
-            return self.fail(refused(reply));
-        }
-        // Said once; an idle connection need not hold it.
-        let response = std::mem::replace(&mut self.terms.response, Secret::new(""));
-        self.output.extend_from_slice(response.expose().as_bytes());
-        self.output.extend_from_slice(b"\r\n");
-        self.state = State::Response;
-    }
-
     fn take_login(&mut self, reply: Reply) {
-        match (reply.code, &self.state) {
-            (235, _) => self.state = State::Ready,
-            (334, State::Response) => {
-                self.output.extend_from_slice(b"\r\n");
-                self.state = State::Challenged;
+        match (reply.code, &mut self.state) {
+            (235, State::Auth(way)) if way.responses.is_empty() => self.state = State::Ready,
+            (235, State::Challenged) => self.state = State::Ready,
+            (334, State::Auth(way)) => {
+                let dismissal = way.dismissal();
+                match (way.responses.pop_front(), dismissal) {
+                    (Some(response), _) => self.say(response.expose()),
+                    (None, Some(dismissal)) => {
+                        self.say(dismissal);
+                        self.state = State::Challenged;
+                    }
+                    (None, None) => self.fail(refused(reply)),
+                }
             }
             _ => self.fail(refused(reply)),
         }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.output.extend_from_slice(line.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
     }
 
     /// Begins a mail on a connection that is `Ready`. What the server cannot take at all is answered
@@ -403,7 +410,7 @@ fn injected() -> Trouble {
 mod tests {
     use super::*;
     use crate::mail::{Address, BodyKind, Notify, Recipient, Ret};
-    use crate::smtp::sasl_client::xoauth2;
+    use crate::secret::Secret;
 
     const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\nend\r\n";
     /// What a mail declared BINARYMIME brings, piece by piece.
@@ -411,6 +418,10 @@ mod tests {
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
+    }
+
+    fn token() -> Login {
+        Login::bearer("u@x", &Secret::new("tok"), ("server.example", 587), None).unwrap()
     }
 
     fn envelope(recipients: &[&str]) -> Envelope {
@@ -496,8 +507,8 @@ mod tests {
         script: &str,
         mails: &[Envelope],
     ) -> Played {
-        let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
-        let terms = Terms { hostname: "me.example".into(), starttls, response };
+        let login = token();
+        let terms = Terms { hostname: "me.example".into(), starttls, login };
         let mut stage = Stage {
             dialogue: Dialogue::new(terms),
             mails: mails.to_vec(),
@@ -917,8 +928,7 @@ mod tests {
 
     #[test]
     fn a_server_that_gives_up_in_the_body_is_heard() {
-        let response = Secret::new("eA==");
-        let terms = Terms { hostname: "me".into(), starttls: false, response };
+        let terms = Terms { hostname: "me".into(), starttls: false, login: token() };
         for (words, trouble) in [
             (
                 "552 5.3.4 too big\r\n",
@@ -1073,9 +1083,8 @@ mod tests {
                 assert_eq!(played.ready, 1, "the connection stays good");
             }
         }
-        let response = Secret::new("eA==");
         let mut dialogue =
-            Dialogue::new(Terms { hostname: "me".into(), starttls: false, response });
+            Dialogue::new(Terms { hostname: "me".into(), starttls: false, login: token() });
         dialogue.feed(b"220 x\r\n250-x\r\n250-SIZE 1000\r\n250 AUTH=XOAUTH2\r\n334 \r\n235 ok\r\n");
         assert!(matches!(dialogue.advance(), Event::Ready));
         dialogue.output().clear();
@@ -1145,8 +1154,8 @@ mod tests {
         let mut server = server::Dialogue::new(std::sync::Arc::new(server_terms), false);
         let size = body.iter().map(|piece| piece.len() as u64).sum();
         let mut pieces = body.iter();
-        let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
-        let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, response });
+        let login = token();
+        let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, login });
         let (mut taken, mut text, mut finished) = (envelope(&[]), Vec::new(), None);
         let ok = Reply::plain(250, "ok");
         for _ in 0..100_000 {

@@ -1,16 +1,17 @@
 //! From a host name to a connection that is logged in: resolve, TCP, TLS, EHLO, AUTH.
 //!
-//! It promises that the token is written only where chain and name of the certificate were verified, and
-//! that a failure says at which stage it happened.
+//! It promises that a token is written only where chain and name of the certificate were verified, a
+//! password where the configuration says so, and that a failure says at which stage it happened.
 
 use super::drive::{Goal, Wire};
 use super::{Connection, GOODBYE, Patience, converse};
-use crate::config::{Upstream, UpstreamTls};
+use crate::config::{self, Sasl, Upstream, UpstreamTls};
 use crate::observe::redact;
 use crate::secret::Secret;
 use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Terms};
-use crate::smtp::sasl_client;
+use crate::smtp::sasl::Mechanism;
+use crate::smtp::sasl_client::Login;
 use crate::upstream::{Credential, Failure, Fault, Stage};
 use rustls::ClientConfig;
 use std::net::SocketAddr;
@@ -28,11 +29,13 @@ impl Route {
     /// Opens a connection and logs in.
     pub async fn open(&self, credential: &Credential) -> Result<Connection, Failure> {
         let settings = &self.settings;
-        let response = sasl_client::xoauth2(credential.mailbox.as_str(), &credential.token)
-            .map_err(|error| Failure::at(Stage::Auth, Fault::Local(error.to_string())))?;
-        let (mut wire, mut dialogue) = self.dial(response.clone()).await?;
+        let login = self.login(credential).map_err(|fault| Failure::at(Stage::Auth, fault))?;
+        let (mut wire, mut dialogue) = self.dial(login.clone()).await?;
         let event = self.advance(&mut wire, &mut dialogue).await;
-        match event.map_err(|failure| without_tokens(failure, &response, &credential.token))? {
+        let event = event
+            .map_err(|failure| without_secrets(failure, &login, self.secret(credential)))
+            .map_err(|failure| self.of_password(failure));
+        match event? {
             Event::Ready => {}
             other => return Err(unexpected(&dialogue, &other)),
         }
@@ -40,29 +43,87 @@ impl Route {
         Ok(Connection::new(wire, dialogue, credential.clone(), settings))
     }
 
+    /// Whom the upstream is to see.
+    fn login(&self, credential: &Credential) -> Result<Login, Fault> {
+        let settings = &self.settings;
+        let only = match settings.sasl {
+            Sasl::Auto => None,
+            Sasl::XOAuth2 => Some(Mechanism::XOAuth2),
+            Sasl::OAuthBearer => Some(Mechanism::OAuthBearer),
+            Sasl::Plain => Some(Mechanism::Plain),
+            Sasl::Login => Some(Mechanism::Login),
+        };
+        let login = match &settings.login {
+            // The configuration refuses it; here it must not be possible.
+            config::Login::Token if settings.tls == UpstreamTls::None => {
+                return Err(Fault::Local("a token is not sent without TLS".to_owned()));
+            }
+            config::Login::Token => {
+                let (user, server) =
+                    (credential.mailbox.as_str(), (&*settings.host, settings.port));
+                Login::bearer(user, &credential.token, server, only)
+            }
+            config::Login::Password { username, password } => {
+                Login::password(username, password, only)
+            }
+            config::Login::Nobody => Ok(Login::default()),
+        };
+        login.map_err(|error| Fault::Local(error.to_string()))
+    }
+
+    /// What proves who we are.
+    fn secret<'a>(&'a self, credential: &'a Credential) -> &'a Secret {
+        match &self.settings.login {
+            config::Login::Password { password, .. } => password,
+            config::Login::Token | config::Login::Nobody => &credential.token,
+        }
+    }
+
+    /// Marks a refusal of a password: its remedy is another than a token's.
+    fn of_password(&self, failure: Failure) -> Failure {
+        match (&self.settings.login, failure) {
+            (
+                config::Login::Password { .. },
+                Failure { stage: Stage::Auth, fault: Fault::Reply(reply) },
+            ) => Failure::at(Stage::Auth, Fault::Login(reply)),
+            (_, failure) => failure,
+        }
+    }
+
+    /// Opens a connection, through the proxy where there is one, and closes it. Gives the address reached.
+    pub async fn reach(&self) -> Result<SocketAddr, Failure> {
+        let wire = Wire::connect(&self.settings).await;
+        let wire = wire.map_err(|fault| Failure::at(Stage::Connect, fault))?;
+        let peer = wire.peer;
+        wire.close(GOODBYE).await;
+        Ok(peer)
+    }
+
     /// Opens a connection as far as TLS and closes it; no token is needed.
     pub async fn reach_tls(&self) -> Result<SocketAddr, Failure> {
-        let (wire, _) = self.dial(Secret::new("")).await?;
+        let (wire, _) = self.dial(Login::default()).await?;
         let peer = wire.peer;
         wire.close(GOODBYE).await;
         Ok(peer)
     }
 
     /// TCP, and the dialogue until TLS is there.
-    async fn dial(&self, response: Secret) -> Result<(Wire, Dialogue), Failure> {
+    async fn dial(&self, login: Login) -> Result<(Wire, Dialogue), Failure> {
         let settings = &self.settings;
         let starttls = settings.tls == UpstreamTls::StartTls;
-        let wire = Wire::connect(&settings.host, settings.port, settings.connect_timeout).await;
+        let wire = Wire::connect(settings).await;
         let mut wire = wire.map_err(|fault| Failure::at(Stage::Connect, fault))?;
         let hostname = self.hostname.clone();
-        let mut dialogue = Dialogue::new(Terms { hostname, starttls, response });
+        let mut dialogue = Dialogue::new(Terms { hostname, starttls, login });
         if starttls {
             match self.advance(&mut wire, &mut dialogue).await? {
                 Event::StartTls => {}
                 other => return Err(unexpected(&dialogue, &other)),
             }
         }
-        wire = self.start_tls(wire).await?;
+        if settings.tls != UpstreamTls::None {
+            wire = self.start_tls(wire).await?;
+        }
         if starttls {
             dialogue.tls_started();
         }
@@ -95,8 +156,9 @@ impl Route {
 }
 
 /// A server may give back what it was told; its reply goes into the log.
-fn without_tokens(failure: Failure, response: &Secret, token: &Secret) -> Failure {
-    let clean = |text: &str| redact::without_tokens(text, &[response.expose(), token.expose()]);
+fn without_secrets(failure: Failure, login: &Login, secret: &Secret) -> Failure {
+    let secrets: Vec<&str> = login.secrets().chain([secret]).map(Secret::expose).collect();
+    let clean = |text: &str| redact::without_tokens(text, &secrets);
     let fault = match failure.fault {
         Fault::Reply(reply) => Fault::Reply(Reply { text: clean(&reply.text).into(), ..reply }),
         Fault::Protocol(text) => Fault::Protocol(clean(&text)),
