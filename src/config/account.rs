@@ -21,11 +21,7 @@ use std::time::Duration;
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-words!(Chunking { "auto" => Auto, "off" => Off } later {
-    "on" => "write \"auto\": it is used where the server offers it",
-});
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
-words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit, "none" => None } later {});
 
 words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,

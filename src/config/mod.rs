@@ -28,6 +28,7 @@ mod surroundings;
 mod tree;
 mod user;
 mod value;
+mod wire;
 
 pub use certificate::{Identity, IdentityError};
 pub use credential::{Grant, IdentityHost};
@@ -38,6 +39,7 @@ pub use problem::{Excerpt, Place, Problem, Problems};
 pub use proxy::{HttpProxy, Proxy, ProxyScheme};
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
+pub use wire::{Chunking, UpstreamTls};
 
 use crate::mail::rewrite::When;
 use crate::mail::{Address, Local, Pattern};
@@ -286,26 +288,6 @@ pub struct Upstream {
     pub binarymime: bool,
     /// Whether small mail goes in one flight.
     pub chunking: Chunking,
-}
-
-/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunking {
-    /// Where the server offers CHUNKING and PIPELINING.
-    Auto,
-    /// Never: DATA, except for binary mail.
-    Off,
-}
-
-/// How the connection to the upstream becomes safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamTls {
-    /// TLS from the first octet (RFC 8314).
-    Implicit,
-    /// STARTTLS (RFC 3207), never optional.
-    StartTls,
-    /// Not at all: only to smart hosts, never where a token is used.
-    None,
 }
 
 /// A limit, or the word `unlimited`.
