@@ -329,7 +329,11 @@ mod tests {
 
     /// A TLS server with a certificate of its own for `localhost`; the certificate in PEM.
     async fn tls_stand_in() -> (url::Url, String) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        tls_stand_in_of("localhost").await
+    }
+
+    async fn tls_stand_in_of(name: &str) -> (url::Url, String) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(crypto)
@@ -359,7 +363,55 @@ mod tests {
                 let _ = stream.shutdown().await;
             }
         });
-        (format!("https://localhost:{port}/token").parse().unwrap(), made.cert.pem())
+        (format!("https://{name}:{port}/token").parse().unwrap(), made.cert.pem())
+    }
+
+    /// An HTTP proxy that knows no name but ours, for one connection; gives its port and what it was asked.
+    async fn proxy_stand_in(port: u16) -> (u16, tokio::task::JoinHandle<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let serve = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let mut target = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+            String::from_utf8(head).unwrap()
+        };
+        (own, tokio::spawn(serve))
+    }
+
+    #[tokio::test]
+    async fn a_token_comes_through_the_proxy_that_is_named_and_tls_goes_through_it() {
+        let (url, pem) = tls_stand_in_of("login.test").await;
+        let directory = tempfile::tempdir().unwrap();
+        let mut account = app_only("erp", &url);
+        account.oauth.ca_file = Some(directory.path().join("ca.pem"));
+        std::fs::write(directory.path().join("ca.pem"), pem).unwrap();
+        let (port, asked) = proxy_stand_in(url.port().unwrap()).await;
+        account.oauth.proxy = HttpProxy::By(Proxy {
+            scheme: crate::config::ProxyScheme::Http,
+            host: "127.0.0.1".into(),
+            port,
+            login: Some(("me".into(), Secret::new("pass:word"))),
+        });
+        let provider = Provider::default();
+        let granted = provider.exchange(&account.oauth, &account.grant, None).await.unwrap();
+        assert_eq!(granted.access().unwrap().expose(), "over-tls");
+        drop(provider);
+        let head = asked.await.unwrap();
+        assert!(head.starts_with("CONNECT login.test:"), "{head}");
+        assert!(
+            head.to_lowercase().contains("proxy-authorization: basic bwu6cgfzczp3b3jk"),
+            "{head}"
+        );
+        // The proxy is gone: it is named, its password is not.
+        let fault = Provider::default().exchange(&account.oauth, &account.grant, None).await;
+        let text = fault.unwrap_err().to_string();
+        assert!(!text.contains("pass:word") && !text.contains("bWU6"), "{text}");
     }
 
     #[tokio::test]
@@ -409,8 +461,21 @@ mod tests {
             ("ftp://example.com/token", false),
             ("https://login.microsoftonline.com/token", true),
         ] {
-            let account = app_only("erp", &url.parse().unwrap());
+            let mut account = app_only("erp", &url.parse().unwrap());
             assert_eq!(way(&account.oauth, false).is_ok(), allowed, "{url}");
+            let by = HttpProxy::By(Proxy {
+                scheme: crate::config::ProxyScheme::Http,
+                host: "proxy".into(),
+                port: 1,
+                login: None,
+            });
+            account.oauth.proxy = by.clone();
+            // What is on this machine is not asked of a proxy.
+            let is_here = !url.contains("microsoftonline") && !url.contains("example");
+            let expected = if is_here { HttpProxy::None } else { by };
+            if let Ok(way) = way(&account.oauth, false) {
+                assert_eq!(way.proxy, expected, "{url}");
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// Through proxies on the way out.
+mod proxies;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

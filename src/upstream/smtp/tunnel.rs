@@ -93,7 +93,8 @@ fn judge(head: &[u8], target: Target<'_>) -> Result<(), String> {
     let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
     match status.and_then(|status| status.parse::<u16>().ok()) {
         Some(200..=299) => Ok(()),
-        Some(407) => Err(format!(
+        // 401 is tinyproxy's answer to a wrong password.
+        Some(401 | 407) => Err(format!(
             "{line:?}: it wants a user name and a password that it knows (proxy = \"http://user@…\" and \
              proxy_password_file)"
         )),
@@ -307,6 +308,7 @@ mod tests {
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000));
         for (answer, words) in [
             ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "proxy_password_file"),
+            ("HTTP/1.0 401 Unauthorized\r\n\r\n", "proxy_password_file"),
             ("HTTP/1.1 403 Access violation\r\n\r\n", "allow that port there"),
             ("HTTP/1.1 405 no\r\n\r\n", "allow that port there"),
             ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway\" to CONNECT smtp.example:587"),

@@ -1,8 +1,11 @@
 //! Mail servers that are not ours, for what the sandbox and the daemon could both have wrong.
 
 mod aiosmtpd;
+pub mod postfix;
+pub mod proxy;
 
 pub use aiosmtpd::Aiosmtpd;
+pub use postfix::Postfix;
 
 use std::path::Path;
 
