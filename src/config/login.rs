@@ -141,3 +141,86 @@ pub(super) fn check_tls(
 fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Grant, Limit, Upstream};
+
+    fn read(account: &str, upstream: &str) -> Result<Config, String> {
+        let text = format!(
+            "[[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\n{account}\n[account.upstream]\n{upstream}\n"
+        );
+        Config::from_text("submitd.toml", &text, &[]).map_err(|all| all.to_string())
+    }
+
+    fn upstream(account: &str, upstream: &str) -> Upstream {
+        read(account, upstream).unwrap().accounts[0].upstream.clone()
+    }
+
+    const OPEN: &str = "grant = \"none\"";
+    const CLOSED: &str = "grant = \"none\"\nusername = \"u\"\npassword = \"hunter2\"";
+    const TOKEN: &str =
+        "preset = \"generic\"\ngrant = \"token_command\"\ntoken_command = [\"/bin/t\"]";
+
+    #[test]
+    fn a_smart_host_needs_a_host_and_nothing_else() {
+        let config = read(OPEN, "host = \"mail.contoso.com\"").unwrap();
+        let account = &config.accounts[0];
+        assert_eq!((&account.grant, &account.upstream.login), (&Grant::Tokenless, &Login::Nobody));
+        assert_eq!(account.upstream.tls, UpstreamTls::StartTls);
+        assert_eq!(account.upstream.messages_per_minute, Limit::Unlimited);
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        assert!(read(OPEN, "").unwrap_err().contains("upstream.host: is missing"));
+        // What is shown can be read back.
+        let again = Config::from_text("submitd.toml", &config.show(false), &[]).unwrap();
+        assert_eq!(again.accounts, config.accounts);
+    }
+
+    #[test]
+    fn a_password_belongs_to_a_name() {
+        let found = upstream(CLOSED, "host = \"mail\"\nsasl = \"login\"");
+        let password = Secret::new("hunter2");
+        assert_eq!(found.login, Login::Password { username: "u".into(), password });
+        assert_eq!(found.sasl, Sasl::Login);
+        assert_eq!(upstream(TOKEN.trim(), "host = \"mail\"").login, Login::Token);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_remedy() {
+        let host = "host = \"mail\"\n";
+        let plain = "host = \"mail\"\ntls = \"none\"\n";
+        for (account, upstream, expected) in [
+            ("grant = \"none\"\nusername = \"u\"", host, "password: is missing"),
+            ("grant = \"none\"\npassword = \"p\"", host, "username: is missing"),
+            (OPEN, "host = \"mail\"\nsasl = \"plain\"", "without username and password"),
+            (CLOSED, "host = \"mail\"\nsasl = \"xoauth2\"", "carries a token"),
+            (TOKEN, "host = \"mail\"\nsasl = \"plain\"", "carries a password"),
+            (CLOSED, plain, "would be shown to the network"),
+            (TOKEN, plain, "a token goes over this connection"),
+            (
+                TOKEN,
+                "host = \"localhost\"\ntls = \"none\"\nallow_insecure = true",
+                "a token goes over this connection",
+            ),
+            ("preset = \"gmail\"\ngrant = \"none\"", host, "does not work with preset"),
+        ] {
+            let found = read(account, upstream).unwrap_err();
+            assert!(found.contains(expected), "{expected}: {found}");
+            assert!(!found.contains("hunter2"), "{found}");
+        }
+    }
+
+    #[test]
+    fn without_tls_only_what_nobody_may_read_is_refused() {
+        for (account, settings) in [
+            (OPEN, "host = \"mail\""),
+            (CLOSED, "host = \"localhost\""),
+            (CLOSED, "host = \"127.0.0.1\""),
+            (CLOSED, "host = \"mail\"\nallow_insecure = true"),
+        ] {
+            let settings = format!("{settings}\ntls = \"none\"");
+            assert_eq!(upstream(account, &settings).tls, UpstreamTls::None, "{settings}");
+        }
+    }
+}

@@ -188,3 +188,86 @@ fn read(
     }
     proxy
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn read(upstream: &str, oauth: &str) -> Result<Config, String> {
+        let text = format!(
+            "[[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\ngrant = \"token_command\"\n\
+             token_command = [\"/bin/t\"]\n[account.upstream]\n{upstream}\n[account.oauth]\n{oauth}\n"
+        );
+        Config::from_text("submitd.toml", &text, &[]).map_err(|all| all.render(false))
+    }
+
+    fn proxy(upstream: &str) -> Option<Proxy> {
+        read(upstream, "").unwrap().accounts[0].upstream.proxy.clone()
+    }
+
+    #[test]
+    fn every_way_of_writing_it() {
+        for (text, place, login) in [
+            ("http://proxy", "http://proxy:3128", None),
+            ("http://proxy:80/", "http://proxy:80", None),
+            ("http://proxy:8080", "http://proxy:8080", None),
+            ("socks5://10.0.0.1", "socks5://10.0.0.1:1080", None),
+            ("socks5h://[fd00::1]:9050", "socks5h://[fd00::1]:9050", None),
+            ("http://me:pass%3Aword@proxy", "http://proxy:3128", Some(("me", "pass:word"))),
+            ("socks5://me%40x:p%25@proxy:1", "socks5://proxy:1", Some(("me@x", "p%"))),
+        ] {
+            let found = proxy(&format!("proxy = \"{text}\"")).unwrap();
+            assert_eq!(found.to_string(), place, "{text}");
+            let login = login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
+            assert_eq!(found.login, login, "{text}");
+        }
+        assert_eq!(proxy("proxy = \"none\""), None);
+        assert_eq!(proxy(""), None);
+        let found = proxy("proxy = \"http://me@proxy\"\nproxy_password = \"hunter2\"").unwrap();
+        assert_eq!(found.login, Some(("me".into(), Secret::new("hunter2"))));
+    }
+
+    #[test]
+    fn the_token_endpoint_has_its_own() {
+        for (text, expected) in [
+            ("", HttpProxy::Environment),
+            ("proxy = \"environment\"", HttpProxy::Environment),
+            ("proxy = \"none\"", HttpProxy::None),
+        ] {
+            assert_eq!(read("", text).unwrap().accounts[0].oauth.proxy, expected);
+        }
+        let config = read("", "proxy = \"socks5h://proxy:1\"").unwrap();
+        let HttpProxy::By(found) = &config.accounts[0].oauth.proxy else { panic!("none") };
+        assert_eq!(found.to_string(), "socks5h://proxy:1");
+        assert_eq!(config.accounts[0].upstream.proxy, None, "neither follows from the other");
+    }
+
+    #[test]
+    fn a_password_is_neither_shown_nor_told() {
+        let config = read("proxy = \"http://me:hunter2@proxy\"", "proxy = \"http://me:hunter2@p\"");
+        let shown = config.unwrap().show(true);
+        assert!(
+            !shown.contains("hunter2") && shown.contains("http://me:(secret)@proxy:3128"),
+            "{shown}"
+        );
+        for (text, expected) in [
+            ("proxy = \"https://me:hunter2@proxy\"", "is not of a kind that is known here"),
+            ("proxy = \"me:hunter2@proxy\"", "is not of a kind"),
+            ("proxy = \"http://me:hunter2@proxy/x\"", "something behind the port"),
+            ("proxy = \"http://me:hunter2@proxy:port\"", "is no URL"),
+            ("proxy = \"hunter2\"", "is no URL"),
+            ("proxy = \"environment\"", "is no URL"),
+            (
+                "proxy = \"http://me:hunter2@proxy\"\nproxy_password = \"hunter2\"",
+                "a password beside proxy_password",
+            ),
+            ("proxy = \"http://proxy\"\nproxy_password = \"hunter2\"", "names no user"),
+        ] {
+            let told = read(text, "").unwrap_err();
+            assert!(told.contains(expected) && !told.contains("hunter2"), "{text}: {told}");
+        }
+        let config = read("proxy_password = \"hunter2\"", "").unwrap();
+        assert!(config.warnings[0].to_string().contains("means nothing without a proxy"));
+    }
+}

@@ -638,6 +638,23 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_is_refused_waits_for_somebody_and_never_condemns_a_mail() {
+        let judged = |line| {
+            let failure = Failure { stage: Stage::Auth, fault: Fault::Login(wire(line)) };
+            assert!(explain(&failure).is_some_and(|text| text.contains("password_file")));
+            judge(&failure)
+        };
+        for line in ["535 5.7.8 Error: authentication failed", "535 5.7.3 no", "501 what"] {
+            let Verdict::PauseAccount(pause) = judged(line) else { panic!("{line}") };
+            assert!(pause.remedy.contains("password_file") && !pause.quota, "{line}");
+        }
+        assert_eq!(word(&judged("454 4.7.0 Temporary authentication failure")), "retry server");
+        let proxy = Failure { stage: Stage::Connect, fault: Fault::Proxy("is down".into()) };
+        assert_eq!(word(&judge(&proxy)), "retry server");
+        assert!(explain(&proxy).is_some_and(|text| text.contains("proxy of [account.upstream]")));
+    }
+
+    #[test]
     fn b07_what_is_not_offered() {
         for (stage, what, wanted) in [
             (Stage::Mail, "8BITMIME", "bounce 5.6.3"),
