@@ -1,219 +1,356 @@
-//! The walk of `submitd check`: DNS, TCP, TLS, token, AUTH, each step on its own.
+//! The walk of `submitd check`: DNS and TCP (or the proxy), SMTP, TLS, token, claims, EHLO, AUTH, MAIL, each step on its own.
 //!
 //! It goes the way a mail goes, with the same parts, and stops an account at the first broken step: what
-//! lies behind it cannot be known. No mail is sent.
+//! lies behind it cannot be known and is told as not reached. What a token's claims give away is told as
+//! a doubt and decides nothing. No mail is sent unless one is given ([`Trial`]).
+
+mod explain;
+mod mail;
+mod reach;
+pub mod setup;
+mod token;
 
 use crate::config::{Account, Grant, Login, Sasl, Upstream, UpstreamTls};
-use crate::delivery::verdict;
-use crate::diagnosis::exchange::{self, Place};
-use crate::diagnosis::fill;
-use crate::oauth::{TokenSource, request};
+use crate::delivery::words::clean;
+use crate::diagnosis::Class;
+use crate::mail::{Address, BodyKind, Envelope};
+use crate::oauth::TokenSource;
+use crate::oauth::claims::Claims;
+use crate::smtp::Reply;
 use crate::smtp::offer::Offer;
-use crate::tls::{self, TrustError};
+use crate::tls;
 use crate::upstream::smtp::{probe, probe_connect, probe_tls};
-use crate::upstream::{Credential, Failure, Fault, Stage};
+use crate::upstream::{Credential, Failure, Stage};
+use bytes::Bytes;
 use rustls::ClientConfig;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Somebody sits before the screen: no answer is waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One step and what it showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// `DNS` and `TCP`, or `proxy`; `TLS`, `token`, `AUTH`; `SMTP` where it broke, or where there is no login.
-    pub name: &'static str,
-    /// What was seen, or what is broken.
-    pub result: Result<String, Broken>,
+/// One step of the walk, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The server's addresses.
+    Dns,
+    /// Each of them.
+    Tcp,
+    /// In the place of both: the proxy, as far as the server.
+    Proxy,
+    /// Greeting, EHLO and STARTTLS in clear text; left out where TLS comes first.
+    Smtp,
+    /// The handshake; chain and name are verified.
+    Tls,
+    /// A token from the provider.
+    Token,
+    /// What the token says of itself.
+    Claims,
+    /// What the server offers inside TLS.
+    Ehlo,
+    /// The login.
+    Auth,
+    /// Whether the sender is taken.
+    Mail,
+    /// A mail, where one was given.
+    Send,
 }
 
-/// A broken step.
+impl Step {
+    const ALL: [Step; 11] = [
+        Step::Dns,
+        Step::Tcp,
+        Step::Proxy,
+        Step::Smtp,
+        Step::Tls,
+        Step::Token,
+        Step::Claims,
+        Step::Ehlo,
+        Step::Auth,
+        Step::Mail,
+        Step::Send,
+    ];
+
+    /// What people and programs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Dns => "DNS",
+            Step::Tcp => "TCP",
+            Step::Proxy => "proxy",
+            Step::Smtp => "SMTP",
+            Step::Tls => "TLS",
+            Step::Token => "token",
+            Step::Claims => "claims",
+            Step::Ehlo => "EHLO",
+            Step::Auth => "AUTH",
+            Step::Mail => "MAIL",
+            Step::Send => "send",
+        }
+    }
+}
+
+/// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub enum Finding {
+    /// It went well; what was seen.
+    Good(String),
+    /// It went on, but this looks wrong; a later step may show that it is.
+    Doubt(Trouble),
+    /// It broke, and the walk ends here.
+    Broken(Trouble),
+    /// A step before it broke.
+    NotReached,
+}
+
+/// What is wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
     /// What is wrong, in the other side's words where it has some.
     pub what: String,
-    /// The next step of the administrator; none where only waiting helps.
+    /// The next step of the administrator; none where nothing is known.
     pub remedy: Option<String>,
+    /// Who can mend it.
+    pub class: Class,
+    /// Whether it lies in what was set up at the provider: then [`setup::text`] helps.
+    pub needs_setup: bool,
 }
 
-/// Walks one account; `tell` hears of every step as it is done. True where all went well.
+/// What is tried beyond the login.
+#[derive(Clone, Debug, Default)]
+pub struct Trial {
+    /// The sender that is asked about; the account's mailbox where none is given.
+    pub from: Option<Address>,
+    /// A recipient and a message (with CRLF), sent for good.
+    pub mail: Option<(Address, Bytes)>,
+}
+
+/// How a walk ended.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// What broke.
+    pub broken: Option<Trouble>,
+    /// What the token said of itself, where it was had and could be read.
+    pub claims: Option<Claims>,
+}
+
+/// Walks one account; `tell` hears of every step as it is done.
 pub async fn walk(
     account: &Account,
     hostname: &str,
     tokens: &impl TokenSource,
-    mut tell: impl FnMut(Step),
-) -> bool {
-    let mut step = |name, result: Result<String, Broken>| {
-        let good = result.is_ok();
-        tell(Step { name, result });
-        good
-    };
-    let trust = match approach(account, &mut step).await {
-        Ok(trust) => trust,
-        Err(Step { name, result }) => return step(name, result),
-    };
-    let (mut settings, hostname) = (account.upstream.clone(), hostname.to_owned());
-    settings.command_timeout = settings.command_timeout.min(PATIENCE);
-    if settings.tls != UpstreamTls::None {
-        match probe_tls(settings.clone(), hostname.clone(), trust.clone()).await {
-            Ok(peer) => {
-                let seen = format!(
-                    "{} shows a good certificate for {}",
-                    by(&settings, peer),
-                    settings.host
-                );
-                step("TLS", Ok(seen));
-            }
-            Err(failure) => {
-                let name = if failure.stage < Stage::Tls { "SMTP" } else { "TLS" };
-                return step(name, Err(explain(account, &failure)));
+    trial: &Trial,
+    mut tell: impl FnMut(Step, Finding),
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let end = steps(account, hostname, tokens, trial, &mut outcome.claims, &mut tell).await;
+    if let Err((broken_at, trouble)) = end {
+        tell(broken_at, Finding::Broken(trouble.clone()));
+        for step in Step::ALL.into_iter().filter(|step| *step > broken_at) {
+            if !is_left_out(step, account, trial) {
+                tell(step, Finding::NotReached);
             }
         }
+        outcome.broken = Some(trouble);
     }
-    let token = match tokens.access_token(&account.name).await {
-        Ok(token) => token,
-        Err(error) => {
-            return step("token", Err(Broken { what: error.message, remedy: error.remedy }));
-        }
-    };
+    outcome
+}
+
+/// Whether an account has no such step.
+fn is_left_out(step: Step, account: &Account, trial: &Trial) -> bool {
+    let upstream = &account.upstream;
+    match step {
+        Step::Dns | Step::Tcp => upstream.proxy.is_some(),
+        Step::Proxy => upstream.proxy.is_none(),
+        Step::Smtp => upstream.tls != UpstreamTls::StartTls,
+        Step::Tls => upstream.tls == UpstreamTls::None,
+        Step::Token | Step::Claims => account.grant == Grant::Tokenless,
+        Step::Auth => upstream.login == Login::Nobody,
+        Step::Send => trial.mail.is_none(),
+        Step::Ehlo | Step::Mail => false,
+    }
+}
+
+async fn steps(
+    account: &Account,
+    hostname: &str,
+    tokens: &impl TokenSource,
+    trial: &Trial,
+    claims: &mut Option<Claims>,
+    tell: &mut impl FnMut(Step, Finding),
+) -> Result<(), (Step, Trouble)> {
+    let mut settings = account.upstream.clone();
+    settings.command_timeout = settings.command_timeout.min(PATIENCE);
+    settings.data_timeout = settings.data_timeout.min(2 * PATIENCE);
+    let trust = approach(account, tell).await?;
+    if settings.tls != UpstreamTls::None {
+        secure(account, (settings.clone(), hostname.to_owned(), Arc::clone(&trust)), tell).await?;
+    }
+    let token = tokens.access_token(&account.name).await;
+    let token = token.map_err(|error| (Step::Token, explain::token(account, error)))?;
     if account.grant != Grant::Tokenless {
-        let life = token.usable_until.saturating_duration_since(std::time::Instant::now());
+        let life = token.usable_until.saturating_duration_since(Instant::now());
         let life = humantime::format_duration(Duration::from_secs(life.as_secs()));
-        step("token", Ok(format!("from {}, good for {life}", account.oauth.token_url)));
+        let seen = format!("from {}, good for {life}", account.oauth.token_url);
+        tell(Step::Token, Finding::Good(seen));
+        *claims = Claims::read(token.secret.expose());
+        tell_claims(account, claims.as_ref(), tell);
     }
     let credential = Credential {
         mailbox: account.mailbox.clone(),
         token: token.secret,
         usable_until: token.usable_until,
     };
-    let login = probe(settings, hostname, trust, &credential).await;
-    let name = match (&login, &account.upstream.login) {
-        (Err(failure), _) if failure.stage < Stage::Auth => "SMTP",
-        (_, Login::Nobody) => "SMTP",
-        _ => "AUTH",
-    };
-    step(name, login.map(|offer| seen(account, &offer)).map_err(|error| explain(account, &error)))
+    let route = Route { settings, hostname: hostname.to_owned(), trust };
+    log_in(account, route, &credential, trial, claims.as_ref(), tell).await
 }
 
-/// As far as a connection: DNS and TCP, or the proxy. Gives what the TLS behind it trusts.
+/// As far as a connection, by its addresses or by the proxy. Gives what the TLS behind it trusts.
 async fn approach(
     account: &Account,
-    step: &mut impl FnMut(&'static str, Result<String, Broken>) -> bool,
-) -> Result<Arc<ClientConfig>, Step> {
-    let broken = |name, broken| Step { name, result: Err(broken) };
-    let (upstream, host) = (&account.upstream, &account.upstream.host);
+    tell: &mut impl FnMut(Step, Finding),
+) -> Result<Arc<ClientConfig>, (Step, Trouble)> {
+    let mut good = |step, seen| tell(step, Finding::Good(seen));
+    let upstream = &account.upstream;
     if upstream.proxy.is_none() {
-        let addresses = resolve(account).await.map_err(|error| broken("DNS", error))?;
-        let list: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-        step("DNS", Ok(format!("{host} is {}", list.join(", "))));
-        let seen = reach(account, &addresses).await.map_err(|error| broken("TCP", error))?;
-        step("TCP", Ok(seen));
+        let addresses = reach::resolve(account).await.map_err(|broken| (Step::Dns, broken))?;
+        good(Step::Dns, reach::list(account, &addresses));
+        let seen = reach::reach(account, &addresses).await.map_err(|broken| (Step::Tcp, broken))?;
+        good(Step::Tcp, seen);
     }
     let trust = tls::client_config(upstream.ca_file.as_deref())
-        .map_err(|error| broken("TLS", distrust(account, &error)))?;
+        .map_err(|error| (Step::Tls, explain::distrust(account, &error)))?;
     if let Some(proxy) = &upstream.proxy {
-        let reached = probe_connect(upstream.clone(), trust.clone()).await;
-        reached.map_err(|failure| broken("proxy", explain(account, &failure)))?;
-        step("proxy", Ok(format!("{proxy} connects us to {host}:{}", upstream.port)));
+        let reached = probe_connect(upstream.clone(), Arc::clone(&trust)).await;
+        reached.map_err(|failure| (Step::Proxy, explain::failure(account, &failure)))?;
+        let seen = format!("{proxy} connects us to {}:{}", upstream.host, upstream.port);
+        good(Step::Proxy, seen);
     }
     Ok(trust)
 }
 
-/// What a good login showed.
-fn seen(account: &Account, offer: &Offer) -> String {
-    let size = offer.max_size.filter(|size| *size > 0);
-    let size = size.map_or_else(String::new, |size| format!("; mail up to {} MB", size >> 20));
-    match &account.upstream.login {
-        Login::Token => {
-            let name = mechanism(account, offer, ["XOAUTH2", "OAUTHBEARER"]);
-            format!("{} logged in with {name}{size}", account.mailbox)
-        }
-        Login::Password { username, .. } => {
-            let name = mechanism(account, offer, ["PLAIN", "LOGIN"]);
-            format!("{username:?} logged in with {name}{size}")
-        }
-        Login::Nobody => format!("{} asks for no login{size}", account.upstream.host),
+/// STARTTLS where it is used, and the handshake.
+async fn secure(
+    account: &Account,
+    (settings, hostname, trust): (Upstream, String, Arc<ClientConfig>),
+    tell: &mut impl FnMut(Step, Finding),
+) -> Result<(), (Step, Trouble)> {
+    let starttls = settings.tls == UpstreamTls::StartTls;
+    let (host, proxy) = (settings.host.clone(), settings.proxy.clone());
+    let peer = probe_tls(settings, hostname, trust).await;
+    let is_clear_good = match &peer {
+        Ok(_) => true,
+        Err(failure) => failure.stage == Stage::Tls && !explain::is_clear(failure),
+    };
+    if starttls && is_clear_good {
+        let clear = "the server speaks SMTP and offers STARTTLS".to_owned();
+        tell(Step::Smtp, Finding::Good(clear));
+    }
+    let at = if is_clear_good { Step::Tls } else { Step::Smtp };
+    let peer = peer.map_err(|failure| (at, explain::failure(account, &failure)))?;
+    let who = match proxy {
+        Some(proxy) => format!("what {proxy} leads to"),
+        None => peer.to_string(),
+    };
+    tell(Step::Tls, Finding::Good(format!("{who} shows a good certificate for {host}")));
+    Ok(())
+}
+
+/// How to get to the server.
+struct Route {
+    settings: Upstream,
+    hostname: String,
+    trust: Arc<ClientConfig>,
+}
+
+fn tell_claims(account: &Account, claims: Option<&Claims>, tell: &mut impl FnMut(Step, Finding)) {
+    let Some(claims) = claims else {
+        let opaque = "the token is opaque: only the server can say what is in it";
+        return tell(Step::Claims, Finding::Good(opaque.to_owned()));
+    };
+    let now = SystemTime::now();
+    tell(Step::Claims, Finding::Good(token::describe(claims, now)));
+    for row in token::doubts(claims, account, now) {
+        tell(Step::Claims, Finding::Doubt(token::tell(row, claims, account)));
     }
 }
 
-/// The mechanism that was used: the one that is named, else the first of these that is offered.
-fn mechanism(account: &Account, offer: &Offer, ways: [&'static str; 2]) -> &'static str {
-    match account.upstream.sasl {
+/// EHLO, AUTH, MAIL, and the mail where there is one.
+async fn log_in(
+    account: &Account,
+    route: Route,
+    credential: &Credential,
+    trial: &Trial,
+    claims: Option<&Claims>,
+    tell: &mut impl FnMut(Step, Finding),
+) -> Result<(), (Step, Trouble)> {
+    let sender = trial.from.clone().unwrap_or_else(|| account.mailbox.clone());
+    let recipients = trial.mail.iter().map(|(to, _)| crate::mail::Recipient::new(to.clone()));
+    let envelope = Envelope {
+        sender: Some(sender.clone()),
+        body: BodyKind::Undeclared,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+        recipients: recipients.collect(),
+    };
+    let Route { settings, hostname, trust } = route;
+    let seen =
+        probe(settings.clone(), hostname.clone(), Arc::clone(&trust), credential, &envelope).await;
+    let broken = |failure: &Failure| explain::login(account, failure, claims);
+    let answer = match &seen.sender {
+        Err(failure) if failure.stage < Stage::Auth => {
+            return Err((Step::Ehlo, broken(failure)));
+        }
+        answer => answer,
+    };
+    tell(Step::Ehlo, Finding::Good(offered(&seen.offer)));
+    let answer: Result<&Reply, &Failure> = answer.as_ref();
+    match answer {
+        Err(failure) if failure.stage == Stage::Auth => {
+            return Err((Step::Auth, broken(failure)));
+        }
+        _ if account.upstream.login == Login::Nobody => {}
+        _ => tell(Step::Auth, Finding::Good(logged_in(account, &seen.offer))),
+    }
+    let reply = answer.map_err(|failure| (Step::Mail, broken(failure)))?;
+    tell(Step::Mail, Finding::Good(format!("{sender} as sender: {}", clean(&reply.to_string()))));
+    if let Some((_, message)) = &trial.mail {
+        let reply = mail::send((settings, hostname, trust), credential, &envelope, message).await;
+        let reply = reply.map_err(|failure| (Step::Send, broken(&failure)))?;
+        tell(Step::Send, Finding::Good(clean(&reply.to_string())));
+    }
+    Ok(())
+}
+
+/// Who logged in, and how: the mechanism that is named, else the first that we like and it offers.
+fn logged_in(account: &Account, offer: &Offer) -> String {
+    let (who, ways) = match &account.upstream.login {
+        Login::Password { username, .. } => (clean(username), ["PLAIN", "LOGIN"]),
+        Login::Token | Login::Nobody => (account.mailbox.to_string(), ["XOAUTH2", "OAUTHBEARER"]),
+    };
+    let way = match account.upstream.sasl {
         Sasl::XOAuth2 | Sasl::Plain => ways[0],
         Sasl::OAuthBearer | Sasl::Login => ways[1],
         Sasl::Auto if offer.has_mechanism(ways[0]) => ways[0],
         Sasl::Auto => ways[1],
-    }
+    };
+    format!("{who} logged in with {way}")
 }
 
-/// Who was reached: the server by its address, or by the proxy.
-fn by(settings: &Upstream, peer: SocketAddr) -> String {
-    match &settings.proxy {
-        Some(proxy) => format!("what {proxy} leads to"),
-        None => peer.to_string(),
-    }
-}
-
-async fn resolve(account: &Account) -> Result<Vec<SocketAddr>, Broken> {
-    let upstream = &account.upstream;
-    let found = timeout(
-        upstream.connect_timeout,
-        tokio::net::lookup_host((upstream.host.as_str(), upstream.port)),
-    );
-    let what = match found.await {
-        Ok(Ok(addresses)) => {
-            let addresses: Vec<_> = addresses.collect();
-            if !addresses.is_empty() {
-                return Ok(addresses);
+/// What the server offers, in its own words.
+fn offered(offer: &Offer) -> String {
+    let mut words: Vec<String> =
+        offer.extensions.iter().map(|extension| extension.keyword().to_owned()).collect();
+    for word in &mut words {
+        match word.as_str() {
+            "AUTH" => *word = format!("AUTH ({})", offer.mechanisms.join(" ")),
+            "SIZE" => {
+                if let Some(size) = offer.max_size {
+                    *word = format!("SIZE {size}");
+                }
             }
-            format!("{} has no address", upstream.host)
-        }
-        Ok(Err(error)) => format!("{}: {error}", upstream.host),
-        Err(_) => format!("{}: no answer from the name server", upstream.host),
-    };
-    Err(Broken { what, remedy: Some("check upstream.host and /etc/resolv.conf".into()) })
-}
-
-async fn reach(account: &Account, addresses: &[SocketAddr]) -> Result<String, Broken> {
-    let mut what = String::new();
-    for address in addresses {
-        match timeout(account.upstream.connect_timeout, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Ok(format!("{address} answers")),
-            Ok(Err(error)) => what = format!("{address}: {error}"),
-            Err(_) => what = format!("{address}: no answer; a firewall drops it"),
+            _ => {}
         }
     }
-    let remedy = format!(
-        "let this machine reach port {} of {}; many networks block outgoing SMTP",
-        account.upstream.port, account.upstream.host
-    );
-    Err(Broken { what, remedy: Some(remedy) })
-}
-
-fn distrust(account: &Account, error: &TrustError) -> Broken {
-    let remedy = format!("mend `ca_file` in [account.upstream] of account {:?}", account.name);
-    Broken { what: error.to_string(), remedy: Some(remedy) }
-}
-
-/// The failure with the remedy that is known for it.
-fn explain(account: &Account, failure: &Failure) -> Broken {
-    let Fault::Reply(reply) = &failure.fault else {
-        let remedy = verdict::explain(failure).map(str::to_owned);
-        return Broken { what: failure.to_string(), remedy };
-    };
-    let enhanced = reply.enhanced.map(|code| (code.0, code.1, code.2));
-    let at = match failure.stage {
-        Stage::Auth => Place::SignIn,
-        _ => Place::Connection,
-    };
-    let known = exchange::find(reply.code, enhanced, &reply.text, at);
-    let remedy = known.map(|known| {
-        let names = request::names(account);
-        format!("{}: {}", fill(known.meaning, &names), fill(known.remedy, &names))
-    });
-    Broken { what: failure.to_string(), remedy }
+    if words.is_empty() { "nothing is offered".to_owned() } else { words.join(", ") }
 }

@@ -5,6 +5,8 @@
 
 mod account;
 mod address;
+mod admin;
+mod application;
 mod certificate;
 mod check;
 mod credential;
@@ -18,6 +20,7 @@ mod listener;
 mod local;
 mod login;
 mod network;
+mod notify;
 mod preset;
 mod problem;
 mod proxy;
@@ -31,7 +34,7 @@ mod value;
 mod wire;
 
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Grant, IdentityHost};
+pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use login::{Login, Sasl};
@@ -47,7 +50,7 @@ use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Where the configuration is looked for where nobody names a file.
 pub const USUAL_FILE: &str = "/etc/submitd/submitd.toml";
@@ -71,8 +74,12 @@ pub struct Config {
     pub users: Vec<User>,
     /// The store and its schedule.
     pub queue: Queue,
+    /// Whom we tell.
+    pub notify: Notify,
     /// What we change in a message.
     pub headers: Headers,
+    /// Where the daemon is watched and steered.
+    pub admin: Admin,
     /// How we speak to the operator.
     pub log: Log,
     /// What is valid and yet doubtful; to be told at every start.
@@ -237,6 +244,8 @@ pub struct Account {
     pub senders: Vec<Pattern>,
     /// Which senders are replaced by the mailbox.
     pub rewrite_from: When,
+    /// When the client secret ends, as the portal shows it.
+    pub client_secret_expires: Option<SystemTime>,
 }
 
 /// `[account.oauth]`, filled from preset and tenant.
@@ -276,6 +285,12 @@ pub struct Upstream {
     pub connections: Limit,
     /// Messages a minute, per mailbox.
     pub messages_per_minute: Limit,
+    /// Recipients in any 24 hours, per mailbox.
+    pub recipients_per_day: Limit,
+    /// Recipients of one transaction; a mail with more goes in several.
+    pub max_recipients: Limit,
+    /// Octets of one message; a larger one is refused when it comes in.
+    pub max_message_size: u64,
     /// How long connecting to one address may take.
     pub connect_timeout: Duration,
     /// How long we wait for an answer to a command.
@@ -347,6 +362,32 @@ pub struct Queue {
     pub schedule: Vec<Duration>,
     /// How long delivered mail is listed.
     pub history: Duration,
+    /// A mail of unknown fate is not sent again before this.
+    pub uncertain_pause: Duration,
+    /// Through which account reports go; none = through that of the mail they speak of.
+    pub bounce_account: Option<String>,
+}
+
+/// `[notify]`: whom to tell what needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// A program that is run for each event.
+    pub command: Option<Hook>,
+    /// How long it may run.
+    pub command_timeout: Duration,
+    /// Who gets a mail for each event.
+    pub mail_to: Vec<Address>,
+    /// The account these mails go through; none = the first that is not in trouble.
+    pub account: Option<String>,
+}
+
+/// A program and its arguments; no shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.
@@ -360,6 +401,26 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket; none = the word `off`.
+    pub socket: Option<PathBuf>,
+    /// Who may use it besides root and our own user.
+    pub group: Option<Group>,
+    /// Where a command may find it besides.
+    pub others: Vec<PathBuf>,
+}
+
+/// A group of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// By its name in /etc/group.
+    Name(String),
+    /// By its number.
+    Number(u32),
 }
 
 /// `[log]`.

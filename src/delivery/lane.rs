@@ -4,14 +4,15 @@
 //! trouble is probed by one mail at a time, and that nothing is started while a settlement is stuck.
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
-use super::attempt::{Attempt, Ended, Member, Stuck};
+use super::attempt::{Attempt, Ended, Errand, Member, Stuck, open_recipients};
+use super::day::{Day, most};
 use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
 use super::standing::tell;
+use super::supervisor::key;
 use super::trouble::{Change, Trouble, learn};
-use super::verdict::Pause;
 use super::{Settings, Shared, random, turn};
-use crate::config::Limit;
+use crate::config::{Account, Limit, Upstream};
 use crate::oauth::TokenSource;
 use crate::queue::{Entry, StoreError};
 use crate::upstream::Courier;
@@ -49,6 +50,8 @@ struct Seat<C> {
     member: Arc<Member<C>>,
     trouble: Option<Trouble>,
     running: usize,
+    /// The sender that had its turn last.
+    turn: String,
     /// Whether mail whose days are over is to be looked for, since nothing is tried.
     sweep: bool,
     watcher: AbortHandle,
@@ -60,6 +63,19 @@ impl<C> Drop for Seat<C> {
     }
 }
 
+/// Accounts that wait for nothing of their own.
+fn well<C>(seats: &[Seat<C>]) -> impl Iterator<Item = &Account> {
+    seats.iter().filter(|seat| seat.trouble.is_none()).map(|seat| &*seat.member.account)
+}
+
+/// What became of starting a try.
+enum Begun {
+    Yes,
+    InHand,
+    /// It waits so long for recipients of the day.
+    DayIsFull(Duration),
+}
+
 /// The lane's own state.
 pub(super) struct Lane<T, C> {
     shared: Arc<Shared<T>>,
@@ -68,6 +84,7 @@ pub(super) struct Lane<T, C> {
     turn: usize,
     pace: Pace,
     slots: Slots,
+    day: Day,
     busy_in_row: u32,
     /// Nothing is begun before: the upstream is crowded.
     not_before: Option<Instant>,
@@ -79,6 +96,7 @@ pub(super) struct Lane<T, C> {
 
 impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     pub fn new(shared: Arc<Shared<T>>, settings: Arc<Settings>, members: Vec<Member<C>>) -> Self {
+        let lane = members.first().map(|member| key(&member.account)).unwrap_or_default();
         let mut lane = Self {
             shared,
             settings: settings.clone(),
@@ -86,6 +104,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             turn: 0,
             pace: Pace::new(Limit::Unlimited, Instant::now().into_std()),
             slots: Slots::new(Limit::Unlimited),
+            day: Day::new(format!("{} {}", lane.0, lane.1)),
             busy_in_row: 0,
             not_before: None,
             tries: JoinSet::new(),
@@ -143,34 +162,32 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     fn serve(&mut self, settings: Arc<Settings>, members: Vec<Member<C>>) {
         let now = Instant::now().into_std();
         self.settings = settings;
-        let limits = members.iter().map(|member| &member.account.upstream);
-        let (connections, pace) =
-            limits.fold((Limit::Unlimited, Limit::Unlimited), |(connections, pace), upstream| {
-                (
-                    stricter(connections, upstream.connections),
-                    stricter(pace, upstream.messages_per_minute),
-                )
-            });
-        self.pace.set(pace, now);
-        self.slots.set(connections);
+        let strictest = |limit: fn(&Upstream) -> Limit| {
+            let limits = members.iter().map(|member| limit(&member.account.upstream));
+            limits.fold(Limit::Unlimited, stricter)
+        };
+        self.pace.set(strictest(|upstream| upstream.messages_per_minute), now);
+        self.slots.set(strictest(|upstream| upstream.connections));
+        self.day.set(strictest(|upstream| upstream.recipients_per_day));
         let mut old = std::mem::take(&mut self.seats);
         for member in members {
             let known = old.iter().position(|seat| seat.member.account.name == member.account.name);
-            let (trouble, running) = match known.map(|index| old.swap_remove(index)) {
+            let (trouble, running, turn) = match known.map(|index| old.swap_remove(index)) {
                 Some(mut seat) if seat.member.account == member.account => {
-                    (seat.trouble.take(), seat.running)
+                    (seat.trouble.take(), seat.running, std::mem::take(&mut seat.turn))
                 }
-                Some(seat) => {
-                    self.shared.well(&member.account.name);
-                    (None, seat.running)
+                Some(mut seat) => {
+                    self.shared.health.well(&member.account.name);
+                    (None, seat.running, std::mem::take(&mut seat.turn))
                 }
-                None => (None, 0),
+                None => (None, 0, String::new()),
             };
             let watcher = self.watch(member.account.name.clone());
             self.seats.push(Seat {
                 member: Arc::new(member),
                 trouble,
                 running,
+                turn,
                 sweep: false,
                 watcher,
             });
@@ -196,7 +213,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         if self.stuck.any() {
             return far;
         }
-        if let Err(error) = self.sweep().await {
+        if let Err(error) = self.prepare().await {
             error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
             return now + STORE_PAUSE;
         }
@@ -210,7 +227,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let next = self.pace.next(now.into_std()).map(Instant::from_std);
             return if slots > 0 { next.unwrap_or(far).min(far) } else { far };
         }
-        let (found, again) = match self.gather(now, free).await {
+        let (found, mut again) = match self.gather(now, free).await {
             Ok(found) => found,
             Err(error) => {
                 error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
@@ -219,9 +236,24 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         };
         let mut started = 0;
         for (seat, entry) in turn::in_turn(found, self.turn) {
-            if started < free && self.start(seat, entry, None) {
-                started += 1;
-                self.turn = seat + 1;
+            if started == free {
+                break;
+            }
+            let sender = entry.turn();
+            match self.send(seat, entry) {
+                Begun::Yes => {
+                    started += 1;
+                    self.turn = seat + 1;
+                    self.seats
+                        .get_mut(seat)
+                        .into_iter()
+                        .for_each(|seat| seat.turn.clone_from(&sender));
+                }
+                Begun::InHand => {}
+                Begun::DayIsFull(wait) => {
+                    again = again.min(now + wait);
+                    break;
+                }
             }
         }
         if started == free { self.pace_or(far) } else { again.min(far) }
@@ -260,7 +292,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let wall = (self.settings.clock)();
             let beyond = wall.checked_add(self.settings.furthest());
             let queue = &self.shared.queue;
-            let entries = queue.due_or_beyond(name, wall, beyond, most, &skip).await?;
+            let time = (wall, beyond);
+            let entries = queue.due_in_turn(name, time, most, &skip, &seat.turn).await?;
             if entries.len() < most {
                 let mut besides = skip;
                 besides.extend(entries.iter().map(|entry| entry.id));
@@ -275,6 +308,14 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Ok((found, again))
     }
 
+    /// What comes before any try: the day as the store knows it, and mail whose days are over.
+    async fn prepare(&mut self) -> Result<(), StoreError> {
+        let now = (self.settings.clock)();
+        self.day.load(&self.shared, now).await?;
+        self.day.look(&self.shared, &self.settings, well(&self.seats));
+        self.sweep().await
+    }
+
     /// Gives up mail whose days are over in accounts that are in trouble: it is not tried one by one,
     /// since each pause has one probe only.
     async fn sweep(&mut self) -> Result<(), StoreError> {
@@ -282,7 +323,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let Some(seat) = self.seats.get_mut(index).filter(|seat| seat.sweep) else { continue };
             seat.sweep = false;
             let Some(trouble) = &seat.trouble else { continue };
-            let noted = trouble.cause.noted();
+            let (pause, words) = trouble.cause.noted();
             let name = seat.member.account.name.clone();
             let wall = (self.settings.clock)();
             let expire = self.settings.schedule.expire;
@@ -290,7 +331,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let entries = self.shared.queue.due(&name, wall, SWEEP, &skip).await?;
             for entry in entries {
                 if entry.accepted.checked_add(expire).is_some_and(|end| wall >= end)
-                    && self.start(index, entry, Some(noted.clone()))
+                    && self.start(index, entry, Errand::Expire(pause.clone(), words.clone()))
                     && let Some(seat) = self.seats.get_mut(index)
                 {
                     seat.sweep = true;
@@ -300,34 +341,52 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Ok(())
     }
 
+    /// Starts one transaction of the mail, where the day has room for it.
+    fn send(&mut self, index: usize, entry: Entry) -> Begun {
+        let Some(seat) = self.seats.get(index) else { return Begun::InHand };
+        let now = (self.settings.clock)();
+        let fits = most(seat.member.account.upstream.max_recipients).min(self.day.most());
+        let open = open_recipients(&entry, fits);
+        if let Some(until) = self.day.when(open.len(), now) {
+            self.day.wait(open.len(), (now, until), &self.shared, well(&self.seats));
+            return Begun::DayIsFull(until.duration_since(now).unwrap_or_default());
+        }
+        let charge = self.day.take(open.len(), now);
+        if self.start(index, entry, Errand::Send(open, charge.clone())) {
+            return Begun::Yes;
+        }
+        charge.iter().for_each(|charge| self.day.give_back(charge));
+        Begun::InHand
+    }
+
     /// Starts one try; no where the mail is in hand already.
-    fn start(
-        &mut self,
-        index: usize,
-        entry: Entry,
-        expired: Option<(Option<Pause>, String)>,
-    ) -> bool {
+    fn start(&mut self, index: usize, entry: Entry, errand: Errand) -> bool {
         let Some(seat) = self.seats.get_mut(index) else { return false };
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
             return false;
         };
         seat.running += 1;
-        if expired.is_none() {
+        if matches!(errand, Errand::Send(..)) {
             self.pace.take(Instant::now().into_std());
         }
+        let member = seat.member.clone();
+        let (probe, own) = (seat.trouble.is_some(), &member.courier);
+        let couriers = self.seats.iter().map(|seat| &seat.member.courier);
+        let others = couriers.filter(|other| !Arc::ptr_eq(own, other)).cloned().collect();
         let spread = Duration::from_millis(random() % 2000);
         self.tries.spawn(
             Attempt {
                 shared: self.shared.clone(),
                 settings: self.settings.clone(),
-                member: seat.member.clone(),
+                member,
                 stuck: self.stuck.clone(),
                 wake: self.wake.clone(),
                 claim,
                 entry,
-                probe: seat.trouble.is_some(),
+                probe,
                 busy_pause: grown(BUSY, self.busy_in_row) + spread,
-                expired,
+                others,
+                errand,
             }
             .run(),
         );
@@ -352,6 +411,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         if ended.unused {
             self.pace.give_back();
         }
+        ended.refund.iter().for_each(|refund| self.day.give_back(refund));
         match &ended.lesson {
             Lesson::Busy(known) => {
                 self.slots.lower(now.into_std());
@@ -379,6 +439,9 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         );
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);
+        if matches!(ended.lesson, Lesson::Well) && seat.trouble.is_none() {
+            self.shared.health.sent(&ended.account);
+        }
     }
 
     fn names(&self) -> String {

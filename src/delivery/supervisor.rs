@@ -5,7 +5,7 @@
 
 use super::attempt::Member;
 use super::lane::{Lane, Order};
-use super::{Settings, Shared, lock};
+use super::{Settings, Shared};
 use crate::config::Account;
 use crate::oauth::TokenSource;
 use crate::upstream::Courier;
@@ -53,7 +53,7 @@ impl Pulse {
 /// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
 type Key = (String, String);
 
-fn key(account: &Account) -> Key {
+pub(super) fn key(account: &Account) -> Key {
     (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
 }
 
@@ -140,7 +140,7 @@ where
         }
         let names: HashSet<&str> =
             self.accounts.iter().map(|account| account.name.as_str()).collect();
-        lock(&self.shared.standings).retain(|name, _| names.contains(name.as_str()));
+        self.shared.health.keep(|name| names.contains(name));
         for (key, group) in groups {
             let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
             let couriers = self.couriers_for(&group, &known);

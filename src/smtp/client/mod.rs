@@ -366,6 +366,20 @@ impl Dialogue {
         self.state = State::Mail(Box::new(transaction));
     }
 
+    /// Asks on a connection that is `Ready` whether this sender is taken: MAIL, then RSET. One result.
+    pub fn ask(&mut self, envelope: &Envelope) {
+        let asked = match self.state {
+            State::Ready => Transaction::ask(envelope, &self.offer, &mut self.output),
+            _ => Err(Trouble::Closed),
+        };
+        let transaction = asked.unwrap_or_else(|trouble| {
+            let mut transaction = Transaction::idle(1);
+            transaction.give_up(Step::Mail, trouble);
+            transaction
+        });
+        self.state = State::Mail(Box::new(transaction));
+    }
+
     /// More of the body; only after [`Event::Body`].
     pub fn body(&mut self, chunk: &[u8]) {
         if let State::Mail(transaction) = &mut self.state {

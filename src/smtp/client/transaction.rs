@@ -22,6 +22,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     Reset,
+    /// MAIL that is only asked about: nothing but RSET follows.
+    Sender,
     Mail,
     Rcpt(usize),
     Data,
@@ -35,7 +37,7 @@ enum Awaited {
 impl Awaited {
     fn step(self) -> Step {
         match self {
-            Self::Reset | Self::Mail => Step::Mail,
+            Self::Reset | Self::Sender | Self::Mail => Step::Mail,
             Self::Rcpt(_) => Step::Rcpt,
             Self::Data | Self::Cancel => Step::Data,
             Self::Chunk => Step::Body,
@@ -150,6 +152,16 @@ impl Transaction {
         Ok(transaction)
     }
 
+    /// Asks whether the sender is taken, then takes it back.
+    pub fn ask(envelope: &Envelope, offer: &Offer, out: &mut BytesMut) -> Result<Self, Trouble> {
+        fit(envelope, 0, offer)?;
+        let mut transaction = Self::idle(1);
+        transaction.unsent.push_back((Awaited::Sender, mail_command(envelope, 0, offer)));
+        transaction.unsent.push_back((Awaited::Reset, "RSET\r\n".to_owned()));
+        transaction.send_next(out);
+        Ok(transaction)
+    }
+
     fn send_next(&mut self, out: &mut BytesMut) {
         if let Some((awaited, line)) = self.unsent.pop_front() {
             out.extend_from_slice(line.as_bytes());
@@ -211,10 +223,11 @@ impl Transaction {
         match awaited {
             Awaited::Reset if is_refusal => return self.give_up(step, out_of_place(&reply)),
             Awaited::Reset => {}
-            Awaited::Mail if is_refusal => {
+            Awaited::Mail | Awaited::Sender if is_refusal => {
                 self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
                 self.unsent.clear();
             }
+            Awaited::Sender => self.settle(&Ok(reply)),
             Awaited::Mail => {}
             Awaited::Rcpt(index) => self.take_rcpt(index, reply),
             Awaited::Data => self.take_data(reply, out),

@@ -10,6 +10,7 @@ use crate::observe::redact;
 use crate::secret::Secret;
 use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Terms};
+use crate::smtp::offer::Offer;
 use crate::smtp::sasl::Mechanism;
 use crate::smtp::sasl_client::Login;
 use crate::upstream::{Credential, Failure, Fault, Stage};
@@ -28,19 +29,34 @@ pub(super) struct Route {
 impl Route {
     /// Opens a connection and logs in.
     pub async fn open(&self, credential: &Credential) -> Result<Connection, Failure> {
+        self.log_in(credential).await.1
+    }
+
+    /// The same; also what the server offers inside TLS, as far as it came to say so.
+    pub async fn log_in(&self, credential: &Credential) -> (Offer, Result<Connection, Failure>) {
         let settings = &self.settings;
-        let login = self.login(credential).map_err(|fault| Failure::at(Stage::Auth, fault))?;
-        let (mut wire, mut dialogue) = self.dial(login.clone()).await?;
+        let login = match self.login(credential) {
+            Ok(login) => login,
+            Err(fault) => return (Offer::default(), Err(Failure::at(Stage::Auth, fault))),
+        };
+        let (mut wire, mut dialogue) = match self.dial(login.clone()).await {
+            Ok(dialled) => dialled,
+            Err(failure) => return (Offer::default(), Err(failure)),
+        };
         let event = self.advance(&mut wire, &mut dialogue).await;
-        let event = event
-            .map_err(|failure| without_secrets(failure, &login, self.secret(credential)))
-            .map_err(|failure| self.of_password(failure));
-        match event? {
-            Event::Ready => {}
-            other => return Err(unexpected(&dialogue, &other)),
-        }
-        tracing::debug!(host = %settings.host, peer = %wire.peer, mailbox = %credential.mailbox, "logged in");
-        Ok(Connection::new(wire, dialogue, credential.clone(), settings))
+        let offer = dialogue.offer().clone();
+        let connection = match event {
+            Ok(Event::Ready) => {
+                tracing::debug!(host = %settings.host, peer = %wire.peer, mailbox = %credential.mailbox, "logged in");
+                Ok(Connection::new(wire, dialogue, credential.clone(), settings))
+            }
+            Ok(other) => Err(unexpected(&dialogue, &other)),
+            Err(failure) => {
+                let clean = without_secrets(failure, &login, self.secret(credential));
+                Err(self.of_password(clean))
+            }
+        };
+        (offer, connection)
     }
 
     /// Whom the upstream is to see.

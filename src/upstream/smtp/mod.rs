@@ -15,6 +15,7 @@ mod tunnel;
 pub use pool::Pool;
 
 use crate::config::Upstream;
+use crate::mail::Envelope;
 use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Refusal, Step, Trouble};
 use crate::smtp::extension::Extension;
@@ -62,21 +63,34 @@ pub async fn probe_tls(
     connect::Route { settings, hostname, tls }.reach_tls().await
 }
 
-/// Logs in and says goodbye: whether token and mailbox are good too, without a mail. Gives what the
-/// server offers inside TLS.
-///
-/// # Errors
-/// What stood in the way, and at which stage.
+/// What a server showed to somebody who sends no mail.
+#[derive(Debug)]
+pub struct Probe {
+    /// What it offers inside TLS; nothing where it did not come to say so.
+    pub offer: Offer,
+    /// Its answer to MAIL, or what stood in the way and at which stage.
+    pub sender: Result<Reply, Failure>,
+}
+
+/// Logs in, asks by MAIL whether the envelope's sender is taken, takes it back by RSET, says goodbye.
 pub async fn probe(
     settings: Upstream,
     hostname: String,
     tls: Arc<ClientConfig>,
     credential: &Credential,
-) -> Result<Offer, Failure> {
-    let connection = connect::Route { settings, hostname, tls }.open(credential).await?;
-    let offer = connection.dialogue.offer().clone();
-    connection.quit().await;
-    Ok(offer)
+    envelope: &Envelope,
+) -> Probe {
+    let route = connect::Route { settings, hostname, tls };
+    let (offer, connection) = route.log_in(credential).await;
+    let sender = match connection {
+        Ok(mut connection) => {
+            let answer = connection.ask(envelope).await;
+            connection.quit().await;
+            answer
+        }
+        Err(failure) => Err(failure),
+    };
+    Probe { offer, sender }
 }
 
 /// How long the next reply is waited for: one limit a reply, however slowly its octets come.
@@ -250,6 +264,28 @@ impl Connection {
             if let Err(fault) = step {
                 cause = fault;
                 self.dialogue.interrupt();
+            }
+        }
+    }
+
+    /// Whether the sender is taken; the mail is not begun.
+    async fn ask(&mut self, envelope: &Envelope) -> Result<Reply, Failure> {
+        self.dialogue.ask(envelope);
+        let mut cause = Fault::Closed;
+        loop {
+            match self.dialogue.advance() {
+                Event::Finished(results) => {
+                    let lost = Refusal { step: Step::Mail, trouble: Trouble::Closed };
+                    let result = results.into_iter().next().unwrap_or(Err(lost));
+                    return result.map_err(|refusal| Failure::of(refusal, &cause));
+                }
+                Event::NeedInput => {
+                    if let Err(fault) = self.turn(Goal::Answer).await {
+                        cause = fault;
+                        self.dialogue.interrupt();
+                    }
+                }
+                _ => return Err(Failure::at(Stage::Mail, cause)),
             }
         }
     }

@@ -168,6 +168,10 @@ impl Courier for Pool {
     ) -> impl Future<Output = Outcome> + Send {
         Pool::deliver(self, mail, credential)
     }
+
+    fn close_idle(&self) -> impl Future<Output = ()> + Send {
+        Pool::close_idle(self)
+    }
 }
 
 impl std::fmt::Debug for Pool {
