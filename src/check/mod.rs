@@ -245,7 +245,7 @@ async fn secure(
         let clear = "the server speaks SMTP and offers STARTTLS".to_owned();
         tell(Step::Smtp, Finding::Good(clear));
     }
-    let at = if is_clear_good { Step::Tls } else { Step::Smtp };
+    let at = if is_clear_good || !starttls { Step::Tls } else { Step::Smtp };
     let peer = peer.map_err(|failure| (at, explain::failure(account, &failure)))?;
     let who = match proxy {
         Some(proxy) => format!("what {proxy} leads to"),

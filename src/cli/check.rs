@@ -78,6 +78,10 @@ async fn walk(config: Config, accounts: Vec<Arc<Account>>, args: &Args) -> ExitC
     }
     let keeper = match Keeper::open(&config.accounts, &config.state_dir) {
         Ok(keeper) => keeper,
+        Err(error) if args.json => {
+            let problems = [json!({"text": error.to_string()})];
+            return print(&failed(&problems), exit::TEMPORARY);
+        }
         Err(error) => return exit::fail(exit::TEMPORARY, error),
     };
     let mut classes = Vec::new();
@@ -175,7 +179,11 @@ fn refused(problems: &Problems) -> Value {
         let Problem { key, what, remedy, .. } = problem;
         json!({"text": problem.to_string(), "key": key, "what": what, "remedy": remedy})
     };
-    let problems: Vec<_> = problems.0.iter().map(problem).collect();
+    failed(&problems.0.iter().map(problem).collect::<Vec<_>>())
+}
+
+/// Nothing was walked.
+fn failed(problems: &[Value]) -> Value {
     json!({"ok": false, "problems": problems, "warnings": [], "accounts": []})
 }
 

@@ -4,7 +4,7 @@
 //! few seconds. It never touches a mail.
 
 use super::attempt::Member;
-use super::lane::{Lane, Order};
+use super::lane::{Key, Lane, Order, key};
 use super::{Settings, Shared};
 use crate::config::Account;
 use crate::oauth::TokenSource;
@@ -48,13 +48,6 @@ impl Pulse {
     pub fn last(&self) -> std::time::Instant {
         self.start.into_std() + Duration::from_millis(self.beat.load(Ordering::Relaxed))
     }
-}
-
-/// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
-type Key = (String, String);
-
-pub(super) fn key(account: &Account) -> Key {
-    (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
 }
 
 struct Running<C> {

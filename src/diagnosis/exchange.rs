@@ -275,7 +275,7 @@ pub static ROWS: &[Known] = &[
                  https://outlook.office365.com/.default or SMTP.Send, never Graph); for an application \
                  New-ServicePrincipal was given the object id of the enterprise application, not of the registration; \
                  Add-MailboxPermission -Identity {mailbox} -User <service principal> -AccessRights FullAccess. New \
-                 permissions may take an hour",
+                 permissions may take two hours. `submitd check {account}` reads the token and says which it is",
     },
     Known {
         name: "authentication-trouble",

@@ -181,6 +181,7 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             ca_file: None,
             proxy: crate::config::HttpProxy::Environment,
             timeout: Duration::from_secs(20),
+            consent: Default::default(),
         },
         on_uncertain: OnUncertain::Hold,
         networks: Vec::new(),

@@ -321,6 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
                 replies::forbidden(error)
             })?;
+        accept::check_size(&permit, mail.size.unwrap_or(0))?;
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
