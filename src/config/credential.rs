@@ -2,7 +2,7 @@
 //!
 //! Files stand in it by name, because somebody renews them; secrets of the configuration as such.
 
-use super::SecretFile;
+use super::{HttpProxy, SecretFile};
 use crate::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub enum Grant {
         /// The file.
         file: SecretFile,
     },
+    /// No token: a smart host, which knows us by a password or by our address.
+    Tokenless,
     /// A person signs in with `submitd login`; the refresh token which that brings is kept in the state
     /// directory and nowhere else.
     SignIn(SignIn),
@@ -102,6 +104,7 @@ impl Grant {
             Self::TokenCommand { .. } => "token_command",
             Self::TokenFile { .. } => "token_file",
             Self::RefreshToken { .. } => "refresh_token",
+            Self::Tokenless => "none",
         }
     }
 
@@ -115,7 +118,8 @@ impl Grant {
             Self::ManagedIdentity { .. }
             | Self::ServiceAccount { .. }
             | Self::TokenCommand { .. }
-            | Self::TokenFile { .. } => None,
+            | Self::TokenFile { .. }
+            | Self::Tokenless => None,
         }
     }
 }
@@ -166,6 +170,8 @@ pub struct OAuth {
     pub scope: String,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Who connects us to it.
+    pub proxy: HttpProxy,
     /// How long one request may take.
     pub timeout: Duration,
     /// Where a person signs in; empty with grants that need none.

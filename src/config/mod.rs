@@ -19,10 +19,12 @@ mod identity;
 mod limit;
 mod listener;
 mod local;
+mod login;
 mod network;
 mod notify;
 mod preset;
 mod problem;
+mod proxy;
 mod queue;
 mod secrets;
 mod section;
@@ -32,6 +34,7 @@ mod surroundings;
 mod tree;
 mod user;
 mod value;
+mod wire;
 
 pub use account::OnUncertain;
 pub use admin::{Admin, Group};
@@ -42,12 +45,15 @@ pub use credential::{
 pub use glance::Glance;
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use login::{Login, Sasl};
 pub use network::Network;
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use proxy::{HttpProxy, Proxy, ProxyScheme};
 pub use queue::Queue;
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
+pub use wire::{Chunking, UpstreamTls};
 
 use crate::mail::rewrite::When;
 use crate::mail::{Address, Local, Pattern};
@@ -253,6 +259,12 @@ pub struct Upstream {
     pub port: u16,
     /// How the connection becomes safe.
     pub tls: UpstreamTls,
+    /// How it learns who we are.
+    pub login: Login,
+    /// The mechanism of AUTH.
+    pub sasl: Sasl,
+    /// Who connects us to it; none = straight.
+    pub proxy: Option<Proxy>,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Connections at once, per mailbox.
@@ -277,24 +289,6 @@ pub struct Upstream {
     pub binarymime: bool,
     /// Whether small mail goes in one flight.
     pub chunking: Chunking,
-}
-
-/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunking {
-    /// Where the server offers CHUNKING and PIPELINING.
-    Auto,
-    /// Never: DATA, except for binary mail.
-    Off,
-}
-
-/// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamTls {
-    /// TLS from the first octet (RFC 8314).
-    Implicit,
-    /// STARTTLS (RFC 3207), never optional.
-    StartTls,
 }
 
 /// One `[[user]]`: local name and password of a program.
