@@ -300,13 +300,7 @@ fn build(
             let application = Application { client_id: client_id?, proof };
             Some(Grant::ClientCredentials { application })
         }
-        GrantWord::ManagedIdentity => {
-            let client_id = keys.application.client_id;
-            let by_id = client_id.is_some();
-            let host =
-                identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
-            Some(Grant::ManagedIdentity { client_id, host })
-        }
+        GrantWord::ManagedIdentity => managed_identity(section, around, keys),
         GrantWord::ServiceAccount => {
             needed("service_account_file", "write the name of the key file, JSON, from Google");
             let subject = mailbox?.to_string();
@@ -323,6 +317,13 @@ fn build(
         }
         GrantWord::Tokenless => Some(Grant::Tokenless),
     }
+}
+
+fn managed_identity(section: &Section<'_>, around: &Surroundings<'_>, keys: Keys) -> Option<Grant> {
+    let client_id = keys.application.client_id;
+    let by_id = client_id.is_some();
+    let host = identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
+    Some(Grant::ManagedIdentity { client_id, host })
 }
 
 const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";
