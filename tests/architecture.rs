@@ -116,6 +116,7 @@ const PURE: &[&str] = &[
     "oauth/token.rs",
     "oauth/request.rs",
     "oauth/response.rs",
+    "oauth/fault.rs",
     "oauth/login/attempt.rs",
     "oauth/login/awaited.rs",
     "oauth/login/device.rs",
