@@ -265,8 +265,7 @@ fn build(
         needed(key, &format!("write {key}_file = \"…\", the name of a file that holds it"));
     };
     match word {
-        GrantWord::AuthorizationCode => sign_in::grant(section, SignInBy::Browser, keys),
-        GrantWord::DeviceCode => sign_in::grant(section, SignInBy::Device, keys),
+        GrantWord::AuthorizationCode | GrantWord::DeviceCode => sign_in::grant(section, word, keys),
         GrantWord::ClientCredentials => {
             if !keys.application.has_certificate(section) {
                 secret_needed("client_secret");
