@@ -14,7 +14,7 @@ use super::section::Section;
 use super::sign_in;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Application, Grant, Proof, SecretFile, SignInBy, login};
+use super::{Application, Grant, Proof, SecretFile, login};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
