@@ -14,7 +14,7 @@ use super::section::Section;
 use super::sign_in;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Application, Grant, Proof, SecretFile, SignInBy, login};
+use super::{Application, Grant, Proof, SecretFile, login};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -265,8 +265,7 @@ fn build(
         needed(key, &format!("write {key}_file = \"…\", the name of a file that holds it"));
     };
     match word {
-        GrantWord::AuthorizationCode => sign_in::grant(section, SignInBy::Browser, keys),
-        GrantWord::DeviceCode => sign_in::grant(section, SignInBy::Device, keys),
+        GrantWord::AuthorizationCode | GrantWord::DeviceCode => sign_in::grant(section, word, keys),
         GrantWord::ClientCredentials => {
             if !keys.application.has_certificate(section) {
                 secret_needed("client_secret");
