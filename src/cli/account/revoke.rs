@@ -3,7 +3,7 @@
 use crate::admin::wire::Revocation;
 use crate::cli::control::{Control, ControlError, surroundings};
 use crate::cli::{exit, login, with_runtime};
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, Grant};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,6 +56,14 @@ async fn revoke_here(config: &Config, account: &Arc<Account>) -> Result<Revocati
     Ok(revocation)
 }
 
+/// Who had signed in.
+fn person(account: &Account) -> &str {
+    match &account.grant {
+        Grant::SignIn(sign_in) => &sign_in.username,
+        _ => account.mailbox.as_str(),
+    }
+}
+
 fn tell(revocation: &Revocation, account: &Account) -> String {
     let Revocation { was_signed_in, at_provider, error, .. } = revocation;
     if !was_signed_in {
@@ -67,9 +75,9 @@ fn tell(revocation: &Revocation, account: &Account) -> String {
         (false, Some(error)) => format!("{here}, but the provider did not take it back: {error}"),
         (false, None) => format!(
             "{here}. The provider cannot be told by a program; so that a copy of the token is worth nothing: \
-             Entra admin center > Users > {mailbox} > Revoke sessions, or Revoke-MgUserSignInSession -UserId \
-             {mailbox}; to take the consent back: Enterprise applications > the application > Permissions",
-            mailbox = account.mailbox
+             Entra admin center > Users > {person} > Revoke sessions, or Revoke-MgUserSignInSession -UserId \
+             {person}; to take the consent back: Enterprise applications > the application > Permissions",
+            person = person(account)
         ),
     }
 }
