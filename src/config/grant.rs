@@ -249,6 +249,13 @@ pub(super) fn file(
     Some(file)
 }
 
+fn workload_identity(section: &Section<'_>, keys: Keys) -> Option<Grant> {
+    let client_id = keys.application.client_id(section);
+    let proof = Proof::Federated { token_file: keys.federated_token_file? };
+    let application = Application { client_id: client_id?, proof };
+    Some(Grant::ClientCredentials { application })
+}
+
 fn build(
     section: &Section<'_>,
     around: &Surroundings<'_>,
@@ -294,10 +301,7 @@ fn build(
             if keys.federated_token_file.is_none() {
                 needed("federated_token_file", FEDERATED_REMEDY);
             }
-            let client_id = keys.application.client_id(section);
-            let proof = Proof::Federated { token_file: keys.federated_token_file? };
-            let application = Application { client_id: client_id?, proof };
-            Some(Grant::ClientCredentials { application })
+            workload_identity(section, keys)
         }
         GrantWord::ManagedIdentity => managed_identity(section, around, keys),
         GrantWord::ServiceAccount => {
