@@ -335,7 +335,10 @@ fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
     let host = error.url().and_then(url::Url::host_str).unwrap_or_default().to_owned();
     let error = error.without_url();
     match tls::refusal(&error) {
-        Some(refusal) => Fault::Unreachable(tls::in_words(refusal, &host).what),
+        Some(refusal) => {
+            let tls::Distrust { what, remedy } = tls::in_words(refusal, &host);
+            Fault::Unreachable(format!("{what}; {remedy}"))
+        }
         None => Fault::Unreachable(chain(&error)),
     }
 }
