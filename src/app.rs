@@ -120,6 +120,7 @@ impl App {
         let trust = Trust::read(&config)?;
         // The last that can fail; where it does, it has changed nothing.
         self.keeper.replace(&config.accounts)?;
+        self.notices.reload(&config);
         self.keeper.start();
         self.routes.replace(trust);
         let bounds = &config.queue;
@@ -131,7 +132,6 @@ impl App {
             self.delivery.resume(&account.name);
         }
         self.listeners.apply(prepared);
-        self.notices.reload(&config);
         self.desk.scene.store(Arc::new(scene(&config, &self.listeners)));
         self.gate.change(&config.admin).await;
         self.config = config;

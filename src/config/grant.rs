@@ -329,6 +329,12 @@ fn managed_identity(section: &Section<'_>, around: &Surroundings<'_>, keys: Keys
     Some(Grant::ManagedIdentity { client_id, host })
 }
 
+fn workload_identity(section: &Section<'_>, keys: Keys) -> Option<Grant> {
+    let client_id = keys.application.client_id(section);
+    let proof = Proof::Federated { token_file: keys.federated_token_file? };
+    Some(Grant::ClientCredentials { application: Application { client_id: client_id?, proof } })
+}
+
 const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";
 
 #[cfg(test)]
