@@ -11,7 +11,7 @@ use super::section::Section;
 use super::tree::{Node, Value};
 use super::user;
 use super::value::{Size, Written, Wrong, quote, text, words};
-use super::{Auth, BareNewline, Listener, Network, Received};
+use super::{Auth, BareNewline, Direct, Listener, Mode, Network, Received};
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -97,11 +97,12 @@ words!(BareNewline { "normalise" => Normalise, "reject" => Reject } later {
 words!(Received { "full" => Full, "minimal" => Minimal, "none" => None } later {});
 
 /// `mode`.
-#[derive(Clone, Copy)]
-enum Mode {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ModeWord {
     Queue,
+    Direct,
 }
-words!(Mode { "queue" => Queue } later { "direct" => "use mode = \"queue\"" });
+words!(ModeWord { "queue" => Queue, "direct" => Direct } later {});
 
 /// `tls`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,7 +179,7 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
     let doors = section.or("address", usual.to_vec());
     let is_local = doors.iter().all(ListenAddress::is_local);
     let unix_mode = section.or("unix_mode", UnixMode(0o660));
-    section.or("mode", Mode::Queue);
+    let mode = mode(section);
     let (tls_word, tls) = tls(section, around);
     let auth = section.or("auth", Auth::Optional);
     let clients = section.or("clients", loopback_networks());
@@ -196,6 +197,7 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
         tls,
         clients,
         proxy_protocol,
+        mode,
         auth,
         account,
         recipients,
@@ -212,6 +214,24 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
     let is_allowed = section.or("allow_insecure", false);
     check_reach(section, &listener, tls_word, is_allowed);
     listener
+}
+
+/// What was written for `mode`, and how long clients of direct mode wait.
+fn mode(section: &Section<'_>) -> Mode {
+    let word = section.or("mode", ModeWord::Queue);
+    let second = Duration::from_secs(1);
+    let direct = Direct {
+        turn_timeout: section.within("turn_timeout", second * 20, second..=second * 3_600),
+        stall_timeout: section.within("stall_timeout", second * 30, second..=second * 3_600),
+    };
+    if word == ModeWord::Direct {
+        return Mode::Direct(direct);
+    }
+    for name in ["turn_timeout", "stall_timeout"].into_iter().filter(|n| section.is_given(n)) {
+        let remedy = "write mode = \"direct\", or leave it out";
+        section.doubt(name, "means nothing with mode = \"queue\"", remedy);
+    }
+    Mode::Queue
 }
 
 fn parted(doors: Vec<ListenAddress>) -> (Vec<SocketAddr>, Vec<PathBuf>) {

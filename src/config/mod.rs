@@ -141,6 +141,8 @@ pub struct Listener {
     pub clients: Vec<Network>,
     /// Balancers that must tell the client's address first (PROXY protocol).
     pub proxy_protocol: Vec<Network>,
+    /// What happens with the mail.
+    pub mode: Mode,
     /// Whether a login is offered or needed.
     pub auth: Auth,
     /// The account of clients that name none.
@@ -165,6 +167,24 @@ pub struct Listener {
     pub bare_newline: BareNewline,
     /// How much `Received:` tells.
     pub received: Received,
+}
+
+/// What a listener does with mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Makes it durable, answers, and delivers it afterwards.
+    Queue,
+    /// Passes it through; the client waits for the upstream's own answers.
+    Direct(Direct),
+}
+
+/// What a client in direct mode may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// How long it waits for a turn of its mailbox.
+    pub turn_timeout: Duration,
+    /// How long it holds its turn without progress.
+    pub stall_timeout: Duration,
 }
 
 /// Whether clients log in.

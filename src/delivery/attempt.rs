@@ -6,6 +6,7 @@
 
 use super::plan::{self, Answers, Lesson, Plan, Rules};
 use super::report::{self, Reporter};
+use super::room::Turn;
 use super::verdict::{Pause, Verdict, judge};
 use super::words::clean;
 use super::{Claim, Settings, Shared, random};
@@ -56,6 +57,7 @@ pub(super) struct Attempt<T, C> {
     pub stuck: Arc<Stuck>,
     pub wake: Arc<Notify>,
     pub claim: Claim,
+    pub turn: Turn,
     pub entry: Entry,
     /// The account is in trouble and this try looks whether it still is.
     pub probe: bool,
@@ -69,22 +71,25 @@ pub(super) struct Attempt<T, C> {
 pub(super) struct Ended {
     pub account: String,
     pub started: Instant,
-    /// Whether a message of the pace was taken for nothing: the upstream was not asked.
-    pub unused: bool,
     pub lesson: Lesson,
+    /// Ends when the lane has learned.
+    pub turn: Turn,
 }
 
 impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     /// Runs it to its durable end.
-    pub async fn run(self) -> Ended {
+    pub async fn run(mut self) -> Ended {
         let started = Instant::now();
         let (plan, reached) = self.outcome().await;
         self.log(&plan);
         self.settle(&plan).await;
         drop(self.claim);
+        if !reached && self.expired.is_none() {
+            // The upstream was not asked: a message of the pace was taken for nothing.
+            self.turn.give_back();
+        }
         let account = self.member.account.name.clone();
-        let unused = !reached && self.expired.is_none();
-        Ended { account, started, unused, lesson: plan.lesson }
+        Ended { account, started, lesson: plan.lesson, turn: self.turn }
     }
 
     async fn outcome(&self) -> (Plan, bool) {

@@ -5,8 +5,9 @@
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
 use super::attempt::{Attempt, Ended, Member, Stuck};
-use super::limits::{Pace, Slots, grown, stricter};
+use super::limits::{grown, stricter};
 use super::plan::Lesson;
+use super::room::{Room, Taught};
 use super::standing::tell;
 use super::trouble::{Change, Trouble, learn};
 use super::verdict::Pause;
@@ -48,7 +49,6 @@ pub(super) enum Order<C> {
 struct Seat<C> {
     member: Arc<Member<C>>,
     trouble: Option<Trouble>,
-    running: usize,
     /// Whether mail whose days are over is to be looked for, since nothing is tried.
     sweep: bool,
     watcher: AbortHandle,
@@ -66,11 +66,10 @@ pub(super) struct Lane<T, C> {
     settings: Arc<Settings>,
     seats: Vec<Seat<C>>,
     turn: usize,
-    pace: Pace,
-    slots: Slots,
+    /// Slots and pace, shared with mail that passes through.
+    room: Arc<Room>,
+    lessons: mpsc::UnboundedReceiver<Taught>,
     busy_in_row: u32,
-    /// Nothing is begun before: the upstream is crowded.
-    not_before: Option<Instant>,
     tries: JoinSet<Ended>,
     stuck: Arc<Stuck>,
     wake: Arc<Notify>,
@@ -79,22 +78,29 @@ pub(super) struct Lane<T, C> {
 
 impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     pub fn new(shared: Arc<Shared<T>>, settings: Arc<Settings>, members: Vec<Member<C>>) -> Self {
+        let wake: Arc<Notify> = Arc::default();
+        let (teach, lessons) = mpsc::unbounded_channel();
+        let room = Room::new(wake.clone(), teach, Instant::now().into_std());
         let mut lane = Self {
             shared,
             settings: settings.clone(),
             seats: Vec::new(),
             turn: 0,
-            pace: Pace::new(Limit::Unlimited, Instant::now().into_std()),
-            slots: Slots::new(Limit::Unlimited),
+            room: Arc::new(room),
+            lessons,
             busy_in_row: 0,
-            not_before: None,
             tries: JoinSet::new(),
             stuck: Arc::default(),
-            wake: Arc::default(),
+            wake,
             closing: false,
         };
         lane.serve(settings, members);
         lane
+    }
+
+    /// Where turns are taken.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Runs until its orders end or it is told to drain, and its tries with it.
@@ -114,6 +120,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     None => self.closing = true,
                 },
                 Some(ended) = self.tries.join_next(), if !self.tries.is_empty() => self.learn(ended),
+                Some(taught) = self.lessons.recv() => self.heed(&taught),
                 () = wake.notified() => {}
                 () = sleep_until(again) => {}
             }
@@ -128,11 +135,14 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     self.seats.iter_mut().find(|seat| seat.member.account.name == name)
                     && let Some(trouble) = &mut seat.trouble
                 {
-                    trouble.until = Instant::now().into_std();
+                    let now = Instant::now().into_std();
+                    trouble.until = now;
+                    self.room.mark(&name, Some(trouble), now);
                 }
             }
             Order::Drain => {
                 self.closing = true;
+                self.room.close();
                 // An account that moves to another lane rings there from now on.
                 self.seats.iter().for_each(|seat| seat.watcher.abort());
             }
@@ -151,29 +161,22 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     stricter(pace, upstream.messages_per_minute),
                 )
             });
-        self.pace.set(pace, now);
-        self.slots.set(connections);
+        let names: Vec<&str> = members.iter().map(|m| m.account.name.as_str()).collect();
+        self.room.set(connections, pace, &names, now);
         let mut old = std::mem::take(&mut self.seats);
         for member in members {
             let known = old.iter().position(|seat| seat.member.account.name == member.account.name);
-            let (trouble, running) = match known.map(|index| old.swap_remove(index)) {
-                Some(mut seat) if seat.member.account == member.account => {
-                    (seat.trouble.take(), seat.running)
-                }
-                Some(seat) => {
+            let trouble = match known.map(|index| old.swap_remove(index)) {
+                Some(mut seat) if seat.member.account == member.account => seat.trouble.take(),
+                Some(_) => {
                     self.shared.well(&member.account.name);
-                    (None, seat.running)
+                    None
                 }
-                None => (None, 0),
+                None => None,
             };
+            self.room.mark(&member.account.name, trouble.as_ref(), now);
             let watcher = self.watch(member.account.name.clone());
-            self.seats.push(Seat {
-                member: Arc::new(member),
-                trouble,
-                running,
-                sweep: false,
-                watcher,
-            });
+            self.seats.push(Seat { member: Arc::new(member), trouble, sweep: false, watcher });
         }
     }
 
@@ -200,15 +203,10 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
             return now + STORE_PAUSE;
         }
-        if let Some(until) = self.not_before.filter(|until| *until > now) {
-            return until.min(far);
-        }
-        let slots = self.slots.allowed(now.into_std()).saturating_sub(self.tries.len());
-        let free = slots.min(self.pace.ready(now.into_std()));
+        let (free, more) = self.room.free(now.into_std());
         if free == 0 {
-            // A slot comes free by a try that ends; only the pace needs a clock.
-            let next = self.pace.next(now.into_std()).map(Instant::from_std);
-            return if slots > 0 { next.unwrap_or(far).min(far) } else { far };
+            // A slot comes free by a mail that ends; only pauses and pace need a clock.
+            return more.map_or(far, Instant::from_std).min(far);
         }
         let (found, again) = match self.gather(now, free).await {
             Ok(found) => found,
@@ -224,13 +222,14 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 self.turn = seat + 1;
             }
         }
-        if started == free { self.pace_or(far) } else { again.min(far) }
-    }
-
-    /// While slots are left and the pace is not, the next message of the pace is what is waited for.
-    fn pace_or(&self, far: Instant) -> Instant {
-        let next = self.pace.next(Instant::now().into_std()).map(Instant::from_std);
-        next.unwrap_or(far).min(far)
+        if started < free {
+            self.room.queue_waits(false, now.into_std());
+            return again.min(far);
+        }
+        // There may be more. While slots are left and the pace is not, its next message is waited for.
+        self.room.queue_waits(true, now.into_std());
+        let (_, more) = self.room.free(Instant::now().into_std());
+        more.map_or(far, Instant::from_std).min(far)
     }
 
     /// Due mail of each account that may send, and when the next of any is due.
@@ -249,7 +248,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     again = again.min(Instant::from_std(trouble.until));
                     0
                 }
-                Some(_) if seat.running > 0 => 0,
+                Some(_) if self.room.running(&seat.member.account.name) > 0 => 0,
                 Some(_) => 1,
             };
             if most == 0 {
@@ -300,7 +299,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Ok(())
     }
 
-    /// Starts one try; no where the mail is in hand already.
+    /// Starts one try; no where the mail is in hand already, or the place was taken meanwhile.
     fn start(
         &mut self,
         index: usize,
@@ -311,10 +310,13 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
             return false;
         };
-        seat.running += 1;
-        if expired.is_none() {
-            self.pace.take(Instant::now().into_std());
-        }
+        let now = Instant::now().into_std();
+        let account = &seat.member.account.name;
+        let turn = match expired {
+            None => self.room.take(account, now),
+            Some(_) => Some(self.room.slip_by(account, now)),
+        };
+        let Some(turn) = turn else { return false };
         let spread = Duration::from_millis(random() % 2000);
         self.tries.spawn(
             Attempt {
@@ -324,6 +326,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 stuck: self.stuck.clone(),
                 wake: self.wake.clone(),
                 claim,
+                turn,
                 entry,
                 probe: seat.trouble.is_some(),
                 busy_pause: grown(BUSY, self.busy_in_row) + spread,
@@ -341,42 +344,43 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 // Whose it was is not told; the counts are made anew.
                 error!(account = %self.names(), %error, "a delivery broke off; please report this");
                 // The mail is due as before: without a pause it would break off again at once, for ever.
-                self.not_before = Some(Instant::now() + STORE_PAUSE);
-                for seat in &mut self.seats {
-                    seat.running = self.shared.in_hand(&seat.member.account.name).len();
-                }
+                self.room.rest((Instant::now() + STORE_PAUSE).into_std());
                 return;
             }
         };
-        let now = Instant::now();
-        if ended.unused {
-            self.pace.give_back();
-        }
-        match &ended.lesson {
+        // Its turn ends behind what it teaches: the next one knows it.
+        let Ended { account, started, lesson, turn } = ended;
+        self.heed(&Taught { account, started: started.into_std(), lesson });
+        drop(turn);
+    }
+
+    /// Learns from a mail, queued or passing.
+    fn heed(&mut self, taught: &Taught) {
+        let now = Instant::now().into_std();
+        match &taught.lesson {
             Lesson::Busy(known) => {
-                self.slots.lower(now.into_std());
-                self.not_before = Some(now + grown(CROWDED, self.busy_in_row));
+                let until = now + grown(CROWDED, self.busy_in_row);
+                let connections = self.room.crowded(until, now);
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
-                info!(account = %ended.account, connections = self.slots.allowed(now.into_std()),
+                info!(account = %taught.account, connections,
                     "the upstream is crowded ({}); fewer connections are used", known.meaning);
             }
-            Lesson::Well => self.busy_in_row = 0,
+            Lesson::Well => {
+                self.busy_in_row = 0;
+                self.room.well();
+            }
             _ => {}
         }
         let schedule = &self.settings.schedule.pauses;
         let Some(seat) =
-            self.seats.iter_mut().find(|seat| seat.member.account.name == ended.account)
+            self.seats.iter_mut().find(|seat| seat.member.account.name == taught.account)
         else {
             return;
         };
-        seat.running = seat.running.saturating_sub(1);
-        let change = learn(
-            &mut seat.trouble,
-            &ended.lesson,
-            ended.started.into_std(),
-            now.into_std(),
-            schedule,
-        );
+        let change = learn(&mut seat.trouble, &taught.lesson, taught.started, now, schedule);
+        if change != Change::Same {
+            self.room.mark(&taught.account, seat.trouble.as_ref(), now);
+        }
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);
     }

@@ -4,15 +4,19 @@
 //! account disturbs no other mailbox, that no mail is sent while the store cannot note it, and that
 //! one judge ([`verdict`]) decides what a failure means.
 //!
+//! Mail whose sender waits passes through the same lanes (`direct`).
+//!
 //! It must not know how mail came in (`session`), how a token is had (`oauth`) or how SMTP is spoken
 //! (`upstream`).
 
 mod attempt;
+pub mod direct;
 mod lane;
 pub mod limits;
 pub mod notice;
 pub mod plan;
 mod report;
+mod room;
 pub mod standing;
 mod supervisor;
 #[cfg(test)]
@@ -28,6 +32,7 @@ use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
+use direct::Passages;
 pub use standing::Standing;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -90,11 +95,13 @@ pub struct Delivery {
 
 impl Delivery {
     /// Starts the lanes. `couriers` makes the way to an account's upstream; it is asked again after a
-    /// reload where upstream or mailbox changed. Must be called within a tokio runtime.
+    /// reload where upstream or mailbox changed. `passages` is where clients that wait find the same ways.
+    /// Must be called within a tokio runtime.
     pub fn start<T, C, F>(
         queue: Queue,
         tokens: Arc<T>,
         couriers: F,
+        passages: Passages,
         settings: Settings,
         accounts: Vec<Arc<Account>>,
     ) -> Self
@@ -112,7 +119,8 @@ impl Delivery {
             standings: Arc::clone(&standings),
         });
         let (orders, inbox) = mpsc::unbounded_channel();
-        let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
+        let settings = Arc::new(settings);
+        let mut supervisor = Supervisor::new(shared, couriers, passages, settings, pulse.clone());
         supervisor.serve(accounts);
         Self { orders, supervisor: tokio::spawn(supervisor.run(inbox)), pulse, standings }
     }

@@ -4,7 +4,9 @@
 //! few seconds. It never touches a mail.
 
 use super::attempt::Member;
+use super::direct::{Gate, Passages, Way};
 use super::lane::{Lane, Order};
+use super::room::Room;
 use super::{Settings, Shared, lock};
 use crate::config::Account;
 use crate::oauth::TokenSource;
@@ -60,6 +62,7 @@ fn key(account: &Account) -> Key {
 struct Running<C> {
     orders: mpsc::UnboundedSender<Order<C>>,
     task: JoinHandle<()>,
+    room: Arc<Room>,
     couriers: Vec<(Arc<Account>, Arc<C>)>,
 }
 
@@ -72,6 +75,7 @@ impl<C> Drop for Running<C> {
 pub(super) struct Supervisor<T, C, F> {
     shared: Arc<Shared<T>>,
     couriers: F,
+    passages: Passages,
     settings: Arc<Settings>,
     accounts: Vec<Arc<Account>>,
     lanes: HashMap<Key, Running<C>>,
@@ -88,10 +92,12 @@ where
     pub fn new(
         shared: Arc<Shared<T>>,
         couriers: F,
+        passages: Passages,
         settings: Arc<Settings>,
         pulse: Arc<Pulse>,
     ) -> Self {
-        Self { shared, couriers, settings, accounts: Vec::new(), lanes: HashMap::new(), pulse }
+        let (accounts, lanes) = (Vec::new(), HashMap::new());
+        Self { shared, couriers, passages, settings, accounts, lanes, pulse }
     }
 
     /// Runs until it was told to drain, or until nobody is left to tell it anything.
@@ -156,6 +162,20 @@ where
                 }
             }
         }
+        self.publish();
+    }
+
+    /// Shows clients that wait the way through each account.
+    fn publish(&self) {
+        let mut ways: HashMap<String, Arc<dyn Way>> = HashMap::new();
+        for lane in self.lanes.values() {
+            for member in members(&lane.couriers) {
+                let name = member.account.name.clone();
+                let (shared, room) = (self.shared.clone(), lane.room.clone());
+                ways.insert(name, Arc::new(Gate { shared, member, room }));
+            }
+        }
+        self.passages.set(ways);
     }
 
     /// One courier for all accounts of a lane with the same upstream, so that its connections are
@@ -181,7 +201,8 @@ where
     fn open(&self, members: Vec<Member<C>>, couriers: Vec<(Arc<Account>, Arc<C>)>) -> Running<C> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let lane = Lane::new(self.shared.clone(), self.settings.clone(), members);
-        Running { orders, task: tokio::spawn(lane.run(inbox)), couriers }
+        let room = lane.room().clone();
+        Running { orders, task: tokio::spawn(lane.run(inbox)), room, couriers }
     }
 
     /// A lane that broke is opened again: its mailbox would stay silent otherwise.
@@ -197,6 +218,7 @@ where
             error!(mailbox = %key.0, "a lane broke off inside submitd and is opened again; please report this");
             let lane = self.open(members(&old.couriers), old.couriers.clone());
             self.lanes.insert(key, lane);
+            self.publish();
         }
     }
 

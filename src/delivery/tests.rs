@@ -3,6 +3,7 @@
 //! Time is paused: it jumps ahead whenever all wait. The store writes in a thread of its own, so time
 //! may jump while it writes; a test may therefore ask "not before", never "not after".
 
+use super::direct::Passages;
 use super::*;
 use crate::config::{Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
 use crate::diagnosis::Class;
@@ -212,6 +213,7 @@ impl House {
             self.queue.clone(),
             self.tokens.clone(),
             move |_: &Account| script.clone(),
+            Passages::default(),
             self.settings.clone(),
             accounts.iter().map(|account| Arc::new((*account).clone())).collect(),
         )

@@ -10,8 +10,10 @@
 //! ```
 
 mod envelope;
+mod relay;
 mod transaction;
 
+pub use relay::Heard;
 pub use transaction::{Refusal, Step, Trouble};
 
 use super::Reply;
@@ -21,6 +23,7 @@ use super::reply::Reader;
 use crate::mail::Envelope;
 use crate::secret::Secret;
 use bytes::{Buf, BytesMut};
+use relay::Relay;
 use transaction::{Phase, Transaction, refused};
 
 /// The output buffer of an idle connection is not kept beyond this.
@@ -44,7 +47,8 @@ pub enum Event {
     NeedInput,
     /// Do the TLS handshake, call `tls_started`. Nothing is left to be written or read before it.
     StartTls,
-    /// Logged in and idle: `send` a mail or `quit`.
+    /// Logged in and idle: `send` a mail or `quit`. Of a mail that is handed on step by step: all that was
+    /// said so far is answered.
     Ready,
     /// Bring more of the body by `body`, or end it by `body_end`. Write the output whenever it is large.
     /// Of a mail declared BINARYMIME each piece becomes a chunk: bring it in large ones.
@@ -72,6 +76,7 @@ enum State {
     Challenged,
     Ready,
     Mail(Box<Transaction>),
+    Relay(Box<Relay>),
     Quit,
     Failed(Refusal),
     Closed,
@@ -142,6 +147,7 @@ impl Dialogue {
             State::StartTls | State::Handshake => Step::Tls,
             State::Auth | State::Response | State::Challenged => Step::Auth,
             State::Mail(transaction) => transaction.step(),
+            State::Relay(relay) => relay.step(),
             State::Failed(refusal) => refusal.step,
             State::Ready | State::Quit | State::Closed => Step::Mail,
         }
@@ -157,6 +163,7 @@ impl Dialogue {
                 State::Mail(transaction) if transaction.phase == Phase::Over => {
                     return self.finish();
                 }
+                State::Relay(relay) if relay.is_gone() => return Event::Closed,
                 _ => {}
             }
             let mut rest = &self.input[..];
@@ -176,6 +183,7 @@ impl Dialogue {
         match &self.state {
             State::Ready => Event::Ready,
             State::Mail(transaction) => transaction.wait(),
+            State::Relay(relay) if relay.is_answered() => Event::Ready,
             _ => Event::NeedInput,
         }
     }
@@ -212,6 +220,9 @@ impl Dialogue {
             State::Mail(transaction) => {
                 transaction.give_up(step, trouble);
             }
+            State::Relay(relay) => {
+                relay.give_up(relay.step(), trouble);
+            }
             State::Ready | State::Quit | State::Closed => self.state = State::Closed,
             State::Failed(_) => {}
             _ => self.fail(trouble),
@@ -233,6 +244,12 @@ impl Dialogue {
             State::Response | State::Challenged => self.take_login(reply),
             State::Mail(transaction) => {
                 if !transaction.take(reply, &mut self.output) {
+                    self.is_ended = true;
+                    self.output.clear();
+                }
+            }
+            State::Relay(relay) => {
+                if !relay.take(reply, &mut self.output) {
                     self.is_ended = true;
                     self.output.clear();
                 }

@@ -351,6 +351,6 @@ pub(super) fn refused(reply: Reply) -> Trouble {
     }
 }
 
-fn out_of_place(reply: &Reply) -> Trouble {
+pub(super) fn out_of_place(reply: &Reply) -> Trouble {
     Trouble::Protocol(format!("answer out of place: {reply}"))
 }

@@ -10,8 +10,10 @@ mod drive;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod transit;
 
 pub use pool::Pool;
+pub use transit::{Answers, Flight, Stale, Transit, Unfinished};
 
 use crate::config::Upstream;
 use crate::smtp::Reply;
@@ -104,6 +106,7 @@ struct Delivered {
 }
 
 /// A connection that is logged in.
+#[derive(Debug)]
 struct Connection {
     wire: Wire,
     dialogue: Dialogue,

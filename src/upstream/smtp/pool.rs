@@ -6,9 +6,10 @@
 //! is the caller's business: one for each mail under way.
 
 use super::Connection;
+use super::Transit;
 use super::connect::Route;
 use crate::config::Upstream;
-use crate::upstream::{Courier, Credential, Outcome, Outgoing};
+use crate::upstream::{Courier, Credential, Failure, Outcome, Outgoing};
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -76,6 +77,11 @@ impl Pool {
         }
     }
 
+    /// A new connection that is logged in.
+    pub(super) async fn open(&self, credential: &Credential) -> Result<Connection, Failure> {
+        self.route.load_full().open(credential).await
+    }
+
     /// Closes the idle connections with QUIT; those under way are kept afterwards as before.
     pub async fn close_idle(&self) {
         let idle = std::mem::take(&mut self.shelf.lock().idle);
@@ -87,7 +93,7 @@ impl Pool {
     }
 
     /// An idle connection fit for this credential; unfit ones on the way are closed.
-    async fn take(&self, credential: &Credential) -> Option<Connection> {
+    pub(super) async fn take(&self, credential: &Credential) -> Option<Connection> {
         let longest = self.route.load().settings.idle_timeout;
         loop {
             // Not in the `while let`: its lock would live as long as the body.
@@ -109,7 +115,7 @@ impl Pool {
         }
     }
 
-    fn keep(&self, connection: Connection, is_reusable: bool) {
+    pub(super) fn keep(&self, connection: Connection, is_reusable: bool) {
         let longest = self.route.load().settings.idle_timeout;
         if !is_reusable {
             return;
@@ -134,6 +140,14 @@ impl Courier for Pool {
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send {
         Pool::deliver(self, mail, credential)
+    }
+
+    fn transit(
+        &self,
+        credential: &Credential,
+        is_fresh: bool,
+    ) -> impl Future<Output = Result<Transit, Failure>> + Send {
+        Pool::transit(self, credential, is_fresh)
     }
 }
 

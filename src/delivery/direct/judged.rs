@@ -1,0 +1,134 @@
+//! What a client in direct mode hears: the upstream's own words under a code that says what the judge says.
+//! Pure.
+//!
+//! It promises that no 5xx reaches a client for what is the account's or a quota's fault (its program would
+//! throw the mail away), that a 421 never does (it would end the client's session), and that after a lost
+//! answer nobody is told that the mail was not taken.
+
+use crate::delivery::plan::Lesson;
+use crate::delivery::room::Turned;
+use crate::delivery::trouble::Cause;
+use crate::delivery::verdict::{Reach, Verdict, explain, judge};
+use crate::delivery::words::{clean, temporary_status};
+use crate::oauth::TokenError;
+use crate::smtp::{Enhanced, Reply};
+use crate::upstream::{Failure, Fault, Stage};
+
+/// Characters of another server's words that a client hears; a reply line has 512 octets.
+const LONGEST: usize = 480;
+
+/// The upstream's yes, in its own words.
+pub fn taken(reply: &Reply) -> Reply {
+    said(reply.code, reply.enhanced, &reply.text)
+}
+
+/// What the client hears of a failure.
+pub fn reply(failure: &Failure) -> Reply {
+    let words = words(failure);
+    let code = |code, enhanced| said(code, Some(enhanced), &words);
+    match judge(failure) {
+        Verdict::Bounce { status, .. } => match &failure.fault {
+            Fault::Reply(reply) => said(reply.code, Some(status), &words),
+            // RFC 1870 §6.2, RFC 6152 §3, RFC 6531 §3.5.
+            Fault::TooLarge { .. } => code(552, status),
+            _ => code(550, status),
+        },
+        Verdict::Surplus => code(452, Enhanced(4, 5, 3)),
+        Verdict::Busy { .. } => code(451, temporary_status(failure)),
+        Verdict::PauseAccount(pause) if pause.quota => code(451, temporary_status(failure)),
+        Verdict::PauseAccount(_) | Verdict::RenewToken { .. } => code(454, Enhanced(4, 7, 0)),
+        Verdict::Uncertain => said(
+            451,
+            Some(Enhanced(4, 4, 2)),
+            "the server's answer to the end of the mail was lost; it may have been delivered all the same",
+        ),
+        Verdict::Local => code(451, Enhanced(4, 3, 0)),
+        Verdict::Retry { reach, .. } => retry(failure, reach, &words),
+    }
+}
+
+fn retry(failure: &Failure, reach: Reach, words: &str) -> Reply {
+    let code = match &failure.fault {
+        // At MAIL and later a client knows what to make of the code; greeting, EHLO and AUTH were not his.
+        Fault::Reply(reply) if reach == Reach::Mail && reply.is_transient() => match reply.code {
+            421 => 451,
+            code => code,
+        },
+        _ if failure.stage == Stage::Auth => {
+            return said(454, Some(Enhanced(4, 7, 0)), words);
+        }
+        _ => 451,
+    };
+    said(code, Some(temporary_status(failure)), words)
+}
+
+/// The upstream's words, or ours where it said none.
+fn words(failure: &Failure) -> String {
+    match &failure.fault {
+        Fault::Reply(reply) => reply.text.clone().into_owned(),
+        // Of these the words name files and addresses of this machine's network.
+        Fault::Local(_) => "the mail could not be sent from here, try again later".to_owned(),
+        _ => explain(failure).map_or_else(|| failure.to_string(), str::to_owned),
+    }
+}
+
+/// What the client hears who goes on with a mail that is over.
+pub fn lost() -> Reply {
+    Reply::new(451, Enhanced(4, 4, 2), "the connection to the server was lost, try again later")
+}
+
+/// What the client hears where there is no token.
+pub fn without_token(error: &TokenError) -> Reply {
+    said(454, Some(Enhanced(4, 7, 0)), &format!("no token for this mailbox: {}", error.message))
+}
+
+/// What the client hears who got no turn.
+pub fn turned(why: &Turned) -> Reply {
+    match why {
+        Turned::Late => Reply::new(
+            451,
+            Enhanced(4, 7, 0),
+            "no connection of this mailbox came free in time, try again later",
+        ),
+        Turned::Closing => Reply::new(
+            451,
+            Enhanced(4, 3, 2),
+            "mail of this account is not taken now, try again later",
+        ),
+        Turned::Ill(Cause::Server { words }) => {
+            said(451, Some(Enhanced(4, 4, 1)), &format!("the server cannot be used: {words}"))
+        }
+        Turned::Ill(Cause::Account { quota: true, words, .. }) => {
+            said(451, Some(Enhanced(4, 2, 0)), words)
+        }
+        Turned::Ill(Cause::Account { words, .. }) => said(454, Some(Enhanced(4, 7, 0)), words),
+    }
+}
+
+/// What a failure says about account and upstream.
+pub fn lesson(failure: &Failure) -> Lesson {
+    let words = clean(&failure.to_string());
+    match judge(failure) {
+        Verdict::PauseAccount(pause) | Verdict::RenewToken { pause } => {
+            Lesson::Account(pause, words)
+        }
+        Verdict::Busy { known } => Lesson::Busy(known),
+        Verdict::Retry { reach: Reach::Server, .. } => Lesson::Server(words),
+        Verdict::Local => Lesson::Local(words),
+        Verdict::Bounce { .. }
+        | Verdict::Retry { reach: Reach::Mail, .. }
+        | Verdict::Surplus
+        | Verdict::Uncertain => Lesson::Well,
+    }
+}
+
+/// One line of printable text, whatever a peer wrote; the enhanced code never contradicts the code
+/// (RFC 2034 §4).
+fn said(code: u16, enhanced: Option<Enhanced>, text: &str) -> Reply {
+    let class = u8::try_from(code / 100).unwrap_or(4);
+    let enhanced = enhanced
+        .map(|Enhanced(_, subject, detail)| Enhanced(class, subject, detail))
+        .filter(|_| class != 3);
+    let text: String = clean(text).chars().take(LONGEST).collect();
+    Reply { code, enhanced, text: text.into() }
+}
