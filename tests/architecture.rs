@@ -27,10 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["config", "mail", "observe", "secret", "smtp", "tls"]),
     ("delivery", &["config", "diagnosis", "mail", "oauth", "observe", "queue", "smtp", "upstream"]),
     // In direct mode a session asks delivery, in the words of a flight; it judges nothing.
-    (
-        "session",
-        &["accounts", "config", "delivery", "mail", "observe", "queue", "smtp", "upstream"],
-    ),
+    ("session", &["accounts", "config", "delivery", "mail", "observe", "queue", "smtp"]),
     ("check", &["config", "delivery", "diagnosis", "mail", "oauth", "smtp", "tls", "upstream"]),
     ("listener", &["config", "observe", "session"]),
     ("sandbox", &["mail", "secret", "smtp"]),

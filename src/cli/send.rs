@@ -55,9 +55,12 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
     match submit(door, from, &args.to, &message) {
         Ok(reply) => {
             println!("{reply}");
-            // The last word of `2.0.0 queued as ID`.
-            let id = reply.rsplit(' ').next().unwrap_or_default();
-            println!("the log tells its way: journalctl -u submitd -g {id}");
+            match reply.split_once("queued as ") {
+                Some((_, id)) => {
+                    println!("the log tells its way: journalctl -u submitd -g {id}");
+                }
+                None => println!("the mail server took it (mode = \"direct\")"),
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -80,7 +80,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     pub fn new(shared: Arc<Shared<T>>, settings: Arc<Settings>, members: Vec<Member<C>>) -> Self {
         let wake: Arc<Notify> = Arc::default();
         let (teach, lessons) = mpsc::unbounded_channel();
-        let room = Room::new(wake.clone(), teach, Instant::now().into_std());
+        let room = Room::new(wake.clone(), teach);
         let mut lane = Self {
             shared,
             settings: settings.clone(),
@@ -137,12 +137,12 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 {
                     let now = Instant::now().into_std();
                     trouble.until = now;
-                    self.room.mark(&name, Some(trouble), now);
+                    self.room.places().mark(&name, Some(trouble), now);
                 }
             }
             Order::Drain => {
                 self.closing = true;
-                self.room.close();
+                self.room.places().close();
                 // An account that moves to another lane rings there from now on.
                 self.seats.iter().for_each(|seat| seat.watcher.abort());
             }
@@ -162,7 +162,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 )
             });
         let names: Vec<&str> = members.iter().map(|m| m.account.name.as_str()).collect();
-        self.room.set(connections, pace, &names, now);
+        self.room.places().set(connections, pace, &names, now);
         let mut old = std::mem::take(&mut self.seats);
         for member in members {
             let known = old.iter().position(|seat| seat.member.account.name == member.account.name);
@@ -174,7 +174,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 }
                 None => None,
             };
-            self.room.mark(&member.account.name, trouble.as_ref(), now);
+            self.room.places().mark(&member.account.name, trouble.as_ref(), now);
             let watcher = self.watch(member.account.name.clone());
             self.seats.push(Seat { member: Arc::new(member), trouble, sweep: false, watcher });
         }
@@ -203,7 +203,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
             return now + STORE_PAUSE;
         }
-        let (free, more) = self.room.free(now.into_std());
+        let (free, more) = self.room.places().free_for_queue(now.into_std());
         if free == 0 {
             // A slot comes free by a mail that ends; only pauses and pace need a clock.
             return more.map_or(far, Instant::from_std).min(far);
@@ -223,12 +223,12 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             }
         }
         if started < free {
-            self.room.queue_waits(false, now.into_std());
+            self.room.places().queue_waits(false, now.into_std());
             return again.min(far);
         }
         // There may be more. While slots are left and the pace is not, its next message is waited for.
-        self.room.queue_waits(true, now.into_std());
-        let (_, more) = self.room.free(Instant::now().into_std());
+        self.room.places().queue_waits(true, now.into_std());
+        let (_, more) = self.room.places().free_for_queue(Instant::now().into_std());
         more.map_or(far, Instant::from_std).min(far)
     }
 
@@ -248,7 +248,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     again = again.min(Instant::from_std(trouble.until));
                     0
                 }
-                Some(_) if self.room.running(&seat.member.account.name) > 0 => 0,
+                Some(_) if self.room.places().running(&seat.member.account.name) > 0 => 0,
                 Some(_) => 1,
             };
             if most == 0 {
@@ -310,11 +310,10 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
             return false;
         };
-        let now = Instant::now().into_std();
         let account = &seat.member.account.name;
         let turn = match expired {
-            None => self.room.take(account, now),
-            Some(_) => Some(self.room.slip_by(account, now)),
+            None => self.room.take(account),
+            Some(_) => Some(self.room.slip_by(account)),
         };
         let Some(turn) = turn else { return false };
         let spread = Duration::from_millis(random() % 2000);
@@ -344,7 +343,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 // Whose it was is not told; the counts are made anew.
                 error!(account = %self.names(), %error, "a delivery broke off; please report this");
                 // The mail is due as before: without a pause it would break off again at once, for ever.
-                self.room.rest((Instant::now() + STORE_PAUSE).into_std());
+                self.room.places().rest((Instant::now() + STORE_PAUSE).into_std());
                 return;
             }
         };
@@ -360,14 +359,14 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         match &taught.lesson {
             Lesson::Busy(known) => {
                 let until = now + grown(CROWDED, self.busy_in_row);
-                let connections = self.room.crowded(until, now);
+                let connections = self.room.places().crowd(until, now);
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
                 info!(account = %taught.account, connections,
                     "the upstream is crowded ({}); fewer connections are used", known.meaning);
             }
             Lesson::Well => {
                 self.busy_in_row = 0;
-                self.room.well();
+                self.room.places().relax();
             }
             _ => {}
         }
@@ -379,7 +378,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         };
         let change = learn(&mut seat.trouble, &taught.lesson, taught.started, now, schedule);
         if change != Change::Same {
-            self.room.mark(&taught.account, seat.trouble.as_ref(), now);
+            self.room.places().mark(&taught.account, seat.trouble.as_ref(), now);
         }
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);

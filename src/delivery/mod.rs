@@ -14,6 +14,7 @@ pub mod direct;
 mod lane;
 pub mod limits;
 pub mod notice;
+mod places;
 pub mod plan;
 mod report;
 mod room;

@@ -6,11 +6,10 @@
 
 use super::{READ, Session, Shared, feed, replies};
 use crate::config::Mode;
-use crate::delivery::direct::Passage;
+use crate::delivery::direct::{Flight, Passage};
 use crate::mail::{Envelope, Id};
 use crate::smtp::Reply;
 use crate::smtp::server::Dialogue;
-use crate::upstream::smtp::Flight;
 use std::future::pending;
 use std::ops::Range;
 use std::time::Instant;

@@ -16,6 +16,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Mail that passes through while its program waits.
+mod direct;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.

@@ -5,8 +5,8 @@
 //! throw the mail away), that a 421 never does (it would end the client's session), and that after a lost
 //! answer nobody is told that the mail was not taken.
 
+use crate::delivery::places::Turned;
 use crate::delivery::plan::Lesson;
-use crate::delivery::room::Turned;
 use crate::delivery::trouble::Cause;
 use crate::delivery::verdict::{Reach, Verdict, explain, judge};
 use crate::delivery::words::{clean, temporary_status};

@@ -12,17 +12,19 @@
 mod judged;
 mod passage;
 
+pub use crate::upstream::smtp::Flight;
 pub use passage::Passage;
 
 use super::Shared;
 use super::attempt::Member;
+use super::places::Turned;
 use super::plan::Lesson;
-use super::room::{Room, Turn, Turned};
+use super::room::{Room, Turn};
 use super::verdict::{Pause, Verdict, judge};
 use crate::mail::Id;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::smtp::Reply;
-use crate::upstream::smtp::{Answers, Flight, Transit};
+use crate::upstream::smtp::{Answers, Transit};
 use crate::upstream::{Courier, Credential, Failure};
 use arc_swap::ArcSwap;
 use std::borrow::Cow;

@@ -54,6 +54,12 @@ impl Aiosmtpd {
         Start::new(self.dir.path(), &self.config)
     }
 
+    /// The same with a listener in direct mode.
+    pub fn direct(&self) -> Start<'_> {
+        let config = self.config.replace("[[listener]]\n", "[[listener]]\nmode = \"direct\"\n");
+        Start::new(self.dir.path(), &config)
+    }
+
     /// Waits for the mail of this number, counted from 1.
     pub fn mail(&self, number: usize) -> Taken {
         let line = format!("mail {number}");
