@@ -78,7 +78,7 @@ fn each_command_has_the_upstreams_own_answer() {
     assert_eq!(refused, "550 5.1.1 who is that [Hostname=AM0P190MB0001]");
     assert_eq!(said(&mut client, "RCPT TO:<busy@example.org>"), "450 4.2.1 mailbox busy");
     assert!(said(&mut client, "DATA").starts_with("354 Start mail input"));
-    client.write(b"Subject: x\r\n\r\n..dot\r\n.\r\n").unwrap();
+    client.write(b"From: erp@contoso.com\r\nSubject: x\r\n\r\n..dot\r\n.\r\n").unwrap();
     let taken = client.reply().unwrap();
     assert!(taken.starts_with("250 2.0.0 OK <") && taken.contains("[Hostname="), "{taken}");
     let message = &world.messages(1)[0];
@@ -175,7 +175,13 @@ const JUDGED: &[(&[&str], &str, &str)] = &[
     (&["smtp.replies.mail=421 4.3.2 Service not active"], "MAIL", "451 4.3.2 Service not active"),
     (&["smtp.replies.rcpt=421 4.4.2 timeout"], "RCPT", "451 4.4.2 timeout"),
     // Used up, crowded, broken: the program must not throw the mail away.
-    (&["smtp.replies.dot=554 5.1.90 the daily message limit is reached"], "DOT", "451 4."),
+    (
+        &[
+            "smtp.replies.dot=554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message",
+        ],
+        "DOT",
+        "451 4.",
+    ),
     (
         &["smtp.replies.mail=432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded"],
         "MAIL",
@@ -219,7 +225,7 @@ fn b05_answers_are_judged_before_the_client_hears_them() {
             ("MAIL", "MAIL FROM:<erp@contoso.com>"),
             ("RCPT", "RCPT TO:<ann@example.org>"),
             ("DATA", "DATA"),
-            ("DOT", "Subject: x\r\n\r\nx\r\n."),
+            ("DOT", "From: erp@contoso.com\r\nSubject: x\r\n\r\nx\r\n."),
         ] {
             let reply = client.say(words).unwrap();
             if !reply.starts_with(['2', '3']) {
@@ -329,7 +335,7 @@ fn a20_a_client_that_stalls_loses_its_turn_and_not_its_session() {
         let mut slow = hello(&daemon);
         if in_body {
             begin_body(&mut slow);
-            slow.write(b"Subject: slow\r\n\r\nhal").unwrap();
+            slow.write(b"From: erp@contoso.com\r\nSubject: slow\r\n\r\nhal").unwrap();
         } else {
             begin(&mut slow);
         }
@@ -361,7 +367,9 @@ fn who_waits_too_long_for_a_turn_is_told_so() {
     let reply = waiting.say("MAIL FROM:<erp@contoso.com>").unwrap();
     assert!(reply.starts_with("451 4.7.0 no connection of this mailbox came free"), "{reply}");
     // The pace counts too: of two a minute both are used by now.
-    assert!(holder.say("Subject: x\r\n\r\nx\r\n.").unwrap().starts_with("250"));
+    assert!(
+        holder.say("From: erp@contoso.com\r\nSubject: x\r\n\r\nx\r\n.").unwrap().starts_with("250")
+    );
     assert!(send(&mut waiting, "then").starts_with("250"));
 }
 
@@ -403,7 +411,11 @@ fn a01_what_looks_like_the_end_of_a_mail_smuggles_nothing_through() {
         begin_body(&mut client);
         let hidden =
             "MAIL FROM:<evil@contoso.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nhidden\r\n.\r\n";
-        client.write(format!("Subject: a01\r\n\r\nx{end}{hidden}").as_bytes()).unwrap();
+        client
+            .write(
+                format!("From: erp@contoso.com\r\nSubject: a01\r\n\r\nx{end}{hidden}").as_bytes(),
+            )
+            .unwrap();
         let reply = client.reply().unwrap();
         assert!(reply.starts_with("250 2.0.0"), "{end:?}: {reply}");
         // The next answer is to the next command and nothing else.
@@ -420,7 +432,7 @@ fn a01_what_looks_like_the_end_of_a_mail_smuggles_nothing_through() {
     let daemon = self::daemon(&world, "bare_newline = \"reject\"\n");
     let mut client = hello(&daemon);
     begin_body(&mut client);
-    client.write(b"Subject: a01\r\n\r\nx\n.\nMAIL FROM:<evil@contoso.com>\r\n.\r\n").unwrap();
+    client.write(b"From: erp@contoso.com\r\nSubject: a01\r\n\r\nx\n.\nMAIL FROM:<evil@contoso.com>\r\n.\r\n").unwrap();
     assert!(client.reply().unwrap().starts_with("550 5.6.11"));
     world.until("the connection is closed", |seen| seen.open_connections == 0);
     assert_eq!(world.sandbox.statistics().bodies, 0);
@@ -434,7 +446,7 @@ fn b04_whoever_leaves_in_the_midst_leaves_no_mail_behind() {
     // A client that dies in the body.
     let mut client = hello(&daemon);
     begin_body(&mut client);
-    client.write(b"Subject: half\r\n\r\nhalf a bo").unwrap();
+    client.write(b"From: erp@contoso.com\r\nSubject: half\r\n\r\nhalf a bo").unwrap();
     drop(client);
     daemon.log.wait_for("client left in the middle of a mail");
     world.until("closed without the dot", |seen| {
@@ -443,7 +455,7 @@ fn b04_whoever_leaves_in_the_midst_leaves_no_mail_behind() {
     // One whose mail is too large, undeclared.
     let mut client = hello(&daemon);
     begin_body(&mut client);
-    client.write(b"Subject: large\r\n\r\n").unwrap();
+    client.write(b"From: erp@contoso.com\r\nSubject: large\r\n\r\n").unwrap();
     for _ in 0..80 {
         client.write(&[b"x".repeat(1022), b"\r\n".to_vec()].concat()).unwrap();
     }
@@ -470,16 +482,17 @@ fn b04_an_answer_that_comes_in_the_midst_of_the_body_is_the_answer_to_its_end() 
     fail(&world, &["smtp.drop_at.body=1"]);
     let mut client = hello(&daemon);
     begin_body(&mut client);
-    client.write(&mails::large("lost", 3_000_000)).unwrap();
+    client.write(&mails::stuffed(&mails::large("lost", 3_000_000))).unwrap();
     client.write(b".\r\n").unwrap();
     let reply = client.reply().unwrap();
     assert!(reply.starts_with("451 4.4"), "{reply}");
-    assert!(send(&mut client, "next").starts_with("250"));
+    let reply = send(&mut client, "next");
+    assert!(reply.starts_with("250"), "{reply}");
     // A client that goes away while the upstream is silent waits for nobody.
     fail(&world, &["smtp.hold_dot=true"]);
     let mut gone = hello(&daemon);
     begin_body(&mut gone);
-    gone.write(b"Subject: x\r\n\r\nx\r\n.\r\n").unwrap();
+    gone.write(b"From: erp@contoso.com\r\nSubject: x\r\n\r\nx\r\n.\r\n").unwrap();
     world.until("the dot is there", |seen| seen.bodies >= 2);
     drop(gone);
     fail(&world, &[]);
@@ -492,11 +505,20 @@ fn chunks_are_made_into_data_and_binary_mail_stays_binary() {
     let daemon = daemon(&world, "");
     let mut client = hello(&daemon);
     begin(&mut client);
-    assert!(client.say("BDAT 18\r\nSubject: chunks\r\n").unwrap().starts_with("250"));
-    assert!(client.say("BDAT 9 LAST\r\n\r\n.\r\nx\r").unwrap().starts_with("250 2.0.0 OK"));
+    assert!(
+        client
+            .say("BDAT 40\r\nFrom: erp@contoso.com\r\nSubject: chunks")
+            .unwrap()
+            .starts_with("250")
+    );
+    let reply = client.say("BDAT 8 LAST\r\n\r\n.\r\nx").unwrap();
+    assert!(reply.starts_with("250 2.0.0 OK"), "{reply}");
     assert!(world.messages(1)[0].text().ends_with("\r\n\r\n.\r\nx\r\n"));
-    let mail =
-        [b"Subject: binary\r\n\r\n".to_vec(), (0..=255).cycle().take(300_000).collect()].concat();
+    let mail = [
+        b"From: erp@contoso.com\r\nSubject: binary\r\n\r\n".to_vec(),
+        (0..=255).cycle().take(300_000).collect(),
+    ]
+    .concat();
     assert!(client.say("MAIL FROM:<erp@contoso.com> BODY=BINARYMIME").unwrap().starts_with("250"));
     assert!(client.say("RCPT TO:<ann@example.org>").unwrap().starts_with("250"));
     client.write(format!("BDAT {} LAST\r\n", mail.len()).as_bytes()).unwrap();
@@ -513,7 +535,7 @@ fn b19_a_drain_lets_a_passing_mail_end_and_a_reload_does_not_touch_it() {
     let mut daemon = world.start(&config).run();
     let mut client = hello(&daemon);
     begin_body(&mut client);
-    client.write(b"Subject: long\r\n\r\n").unwrap();
+    client.write(b"From: erp@contoso.com\r\nSubject: long\r\n\r\n").unwrap();
     daemon.signal("HUP");
     daemon.log.wait_for("reloaded");
     assert!(send(&mut hello(&daemon), "meanwhile").starts_with("250"));

@@ -132,3 +132,97 @@ fn said(code: u16, enhanced: Option<Enhanced>, text: &str) -> Reply {
     let text: String = clean(text).chars().take(LONGEST).collect();
     Reply { code, enhanced, text: text.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::Class;
+
+    fn heard(stage: Stage, code: u16, enhanced: (u8, u16, u16), text: &str) -> Failure {
+        let enhanced = Some(Enhanced(enhanced.0, enhanced.1, enhanced.2));
+        let reply = Reply { code, enhanced, text: text.to_owned().into() };
+        Failure { stage, fault: Fault::Reply(reply) }
+    }
+
+    fn fault(stage: Stage, fault: Fault) -> Failure {
+        Failure { stage, fault }
+    }
+
+    #[test]
+    fn b05_no_5xx_for_what_is_not_the_mails_fault_and_never_421() {
+        for (failure, expected) in [
+            (heard(Stage::Rcpt, 550, (5, 1, 1), "no such user"), "550 5.1.1 no such user"),
+            // A contrary enhanced code is mended (RFC 2034 §4).
+            (heard(Stage::Rcpt, 550, (4, 1, 1), "odd"), "550 5.0.0 odd"),
+            (heard(Stage::Rcpt, 450, (4, 2, 1), "busy"), "450 4.2.1 busy"),
+            (heard(Stage::Rcpt, 421, (4, 4, 2), "gone"), "451 4.4.2 gone"),
+            (heard(Stage::Rcpt, 452, (4, 5, 3), "Too many"), "452 4.5.3 Too many"),
+            (heard(Stage::Mail, 535, (5, 7, 3), "no"), "454 4.7.0 no"),
+            (heard(Stage::Auth, 535, (5, 7, 3), "no"), "454 4.7.0 no"),
+            (heard(Stage::Auth, 454, (4, 7, 1), "later"), "454 4.7.0 later"),
+            (heard(Stage::Greeting, 554, (5, 3, 2), "no"), "451 4.0.0 no"),
+            (
+                heard(Stage::Dot, 554, (5, 2, 0), "SubmissionQuotaExceededException; x"),
+                "451 4.0.0 SubmissionQuotaExceededException; x",
+            ),
+            (
+                heard(Stage::Mail, 432, (4, 3, 2), "Concurrent connections limit exceeded"),
+                "451 4.3.2 Concurrent connections limit exceeded",
+            ),
+            (fault(Stage::Mail, Fault::TooLarge { limit: 9 }), "552 5.3.4 the mail is larger"),
+            (fault(Stage::Mail, Fault::NotOffered("SMTPUTF8")), "550 5.6.7 an address or header"),
+            (fault(Stage::Mail, Fault::NotOffered("8BITMIME")), "550 5.6.3 the mail was declared"),
+            (fault(Stage::Rcpt, Fault::Closed), "451 4.4.2 RCPT TO: connection closed"),
+            (fault(Stage::Rcpt, Fault::Timeout), "451 4.4.2 RCPT TO: no answer in time"),
+            (
+                fault(Stage::Connect, Fault::Network("10.0.0.1: x".into())),
+                "451 4.4.1 the server was",
+            ),
+            (fault(Stage::Tls, Fault::Tls("x".into())), "451 4.4.2 no safe connection"),
+            (fault(Stage::Dot, Fault::Closed), "451 4.4.2 the server's answer to the end"),
+            (
+                fault(Stage::Body, Fault::Local("/secret/path".into())),
+                "451 4.3.0 the mail could not",
+            ),
+        ] {
+            let reply = reply(&failure).to_string();
+            assert!(reply.starts_with(expected), "{failure:?}: {reply}");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_told_in_the_words_of_its_cause() {
+        let cause = |quota| Cause::Account {
+            class: Class::Administrator,
+            quota,
+            meaning: "m".into(),
+            remedy: "r".into(),
+            words: "535 5.7.3 no".into(),
+        };
+        for (why, expected) in [
+            (Turned::Late, "451 4.7.0 no connection"),
+            (Turned::Closing, "451 4.3.2 mail of this account"),
+            (Turned::Ill(cause(false)), "454 4.7.0 535 5.7.3 no"),
+            (Turned::Ill(cause(true)), "451 4.2.0 535 5.7.3 no"),
+            (Turned::Ill(Cause::Server { words: "gone".into() }), "451 4.4.1 the server cannot"),
+        ] {
+            let reply = turned(&why).to_string();
+            assert!(reply.starts_with(expected), "{reply}");
+        }
+    }
+
+    #[test]
+    fn b05_foreign_words_are_one_line_of_bounded_length() {
+        let text = format!("eins\nzwei\u{7}\u{fffd} {}", "x".repeat(5_000));
+        let reply =
+            taken(&Reply { code: 250, enhanced: Some(Enhanced(5, 0, 0)), text: text.into() });
+        assert_eq!(reply.enhanced, Some(Enhanced(2, 0, 0)));
+        assert!(reply.text.starts_with("eins zwei \u{fffd} xxx") && reply.text.len() < 500);
+        let mut out = bytes::BytesMut::new();
+        reply.write(&mut out);
+        assert!(out.len() <= 512 && out.is_ascii());
+        // 354 bears none (RFC 2034 §4).
+        let go = Reply { code: 354, enhanced: Some(Enhanced(2, 0, 0)), text: "go".into() };
+        assert_eq!(taken(&go).to_string(), "354 go");
+    }
+}

@@ -311,3 +311,181 @@ impl Dialogue {
         is_good
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Address;
+    use crate::secret::Secret;
+    use crate::smtp::client::{Event, Terms};
+
+    /// Logged in at a server with these extensions.
+    fn ready(extensions: &str) -> Dialogue {
+        let response = Secret::new("x");
+        let terms = Terms { hostname: "here".into(), starttls: false, response };
+        let mut dialogue = Dialogue::new(terms);
+        let hello =
+            format!("220 hi\r\n250-there\r\n{extensions}250 AUTH XOAUTH2\r\n334 \r\n235 in\r\n");
+        dialogue.feed(hello.as_bytes());
+        assert!(matches!(dialogue.advance(), Event::Ready));
+        dialogue.output().clear();
+        dialogue
+    }
+
+    fn envelope() -> Envelope {
+        Envelope {
+            sender: Some(address("a@x")),
+            body: BodyKind::Undeclared,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+            recipients: Vec::new(),
+        }
+    }
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn said(dialogue: &mut Dialogue) -> String {
+        String::from_utf8(dialogue.output().split().to_vec()).unwrap()
+    }
+
+    /// The codes and steps of what was heard.
+    fn heard(dialogue: &mut Dialogue) -> Vec<String> {
+        let word = |heard: Heard| match heard {
+            Ok(reply) => reply.code.to_string(),
+            Err(Refusal { step, trouble: Trouble::Reply(reply) }) => {
+                format!("{step:?} {}", reply.code)
+            }
+            Err(Refusal { step, trouble }) => format!("{step:?} {trouble:?}"),
+        };
+        std::iter::from_fn(|| dialogue.relay_heard()).map(word).collect()
+    }
+
+    /// Says MAIL, two RCPT and DATA together; feeds each text; gives what is written each time.
+    fn play(extensions: &str, envelope: &Envelope, texts: &[&str]) -> (Vec<String>, Dialogue) {
+        let mut dialogue = ready(extensions);
+        dialogue.relay(envelope, Some(9));
+        for to in ["b@x", "c@x"] {
+            dialogue.relay_recipient(&Recipient::new(address(to)));
+        }
+        dialogue.relay_data();
+        dialogue.relay_on();
+        let mut written = vec![said(&mut dialogue)];
+        for text in texts {
+            dialogue.feed(text.as_bytes());
+            while !matches!(dialogue.advance(), Event::NeedInput | Event::Ready | Event::Closed) {}
+            written.push(said(&mut dialogue));
+        }
+        (written, dialogue)
+    }
+
+    const ALL: &str = "250-PIPELINING\r\n250-SIZE 99\r\n250-CHUNKING\r\n250-BINARYMIME\r\n";
+
+    #[test]
+    fn with_pipelining_one_flight_and_without_one_command_at_a_time() {
+        let (written, mut dialogue) =
+            play(ALL, &envelope(), &["250 a\r\n550 b\r\n25", "0 c\r\n354 go\r\n"]);
+        let flight = "MAIL FROM:<a@x> SIZE=9\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nDATA\r\n";
+        assert_eq!(written, [flight, "", ""]);
+        assert_eq!(heard(&mut dialogue), ["250", "Rcpt 550", "250", "354"]);
+        dialogue.relay_body(b".x\r\n");
+        dialogue.relay_end();
+        assert_eq!(said(&mut dialogue), "..x\r\n.\r\n");
+        dialogue.feed(b"250 ok\r\n");
+        assert!(matches!(dialogue.advance(), Event::Ready));
+        assert_eq!(heard(&mut dialogue), ["250"]);
+        assert!(dialogue.relay_over());
+        // What the server ended itself needs no RSET.
+        dialogue.relay(&envelope(), None);
+        dialogue.relay_on();
+        assert_eq!(said(&mut dialogue), "MAIL FROM:<a@x>\r\n");
+
+        let texts = ["250 a\r\n", "250 b\r\n", "450 c\r\n", "354 go\r\n"];
+        let (written, mut dialogue) = play("", &envelope(), &texts);
+        let one = ["MAIL FROM:<a@x>\r\n", "RCPT TO:<b@x>\r\n", "RCPT TO:<c@x>\r\n", "DATA\r\n", ""];
+        assert_eq!(written, one);
+        assert_eq!(heard(&mut dialogue), ["250", "250", "Rcpt 450", "354"]);
+        assert!(!dialogue.relay_over(), "a body was begun");
+        assert!(matches!(dialogue.advance(), Event::Closed));
+    }
+
+    #[test]
+    fn a_354_without_recipients_is_ended_by_a_lone_dot() {
+        let texts = ["250 a\r\n550 b\r\n550 c\r\n354 go\r\n", "554 nobody\r\n"];
+        let (written, mut dialogue) = play(ALL, &envelope(), &texts);
+        assert_eq!(written[1], ".\r\n");
+        assert_eq!(heard(&mut dialogue), ["250", "Rcpt 550", "Rcpt 550", "Data 554"]);
+        assert!(dialogue.relay_over());
+    }
+
+    #[test]
+    fn an_envelope_that_was_left_is_reset_before_the_next() {
+        let mut dialogue = ready(ALL);
+        dialogue.relay(&envelope(), None);
+        dialogue.relay_on();
+        said(&mut dialogue);
+        dialogue.feed(b"250 a\r\n");
+        assert!(matches!(dialogue.advance(), Event::Ready));
+        assert!(dialogue.relay_over());
+        dialogue.relay(&envelope(), None);
+        dialogue.relay_on();
+        assert_eq!(said(&mut dialogue), "RSET\r\nMAIL FROM:<a@x>\r\n");
+        dialogue.feed(b"250 r\r\n550 a\r\n");
+        assert!(matches!(dialogue.advance(), Event::Ready));
+        assert_eq!(heard(&mut dialogue), ["Mail 550"]);
+    }
+
+    #[test]
+    fn everything_said_has_an_answer_wherever_the_connection_ends() {
+        let whole = "250 a\r\n250 b\r\n250 c\r\n354 go\r\n";
+        for cut in 0..whole.len() {
+            let (_, mut dialogue) = play(ALL, &envelope(), &[&whole[..cut]]);
+            dialogue.feed_end();
+            assert!(matches!(dialogue.advance(), Event::Closed));
+            let before = whole[..cut].matches('\n').count();
+            let step = ["Mail", "Rcpt", "Rcpt", "Data"][before];
+            let heard = heard(&mut dialogue);
+            assert_eq!(heard.len(), 4, "cut at {cut}: {heard:?}");
+            assert!(heard[before..].iter().all(|it| *it == format!("{step} Closed")), "{heard:?}");
+            // Nor does what is said afterwards wait for ever.
+            dialogue.relay_recipient(&Recipient::new(address("d@x")));
+            dialogue.relay_data();
+            dialogue.relay_end();
+            assert_eq!(self::heard(&mut dialogue).len(), 3);
+            assert!(!dialogue.relay_over());
+        }
+    }
+
+    #[test]
+    fn after_the_end_a_lost_answer_is_known_as_such() {
+        let (_, mut dialogue) = play(ALL, &envelope(), &["250 a\r\n250 b\r\n250 c\r\n354 go\r\n"]);
+        heard(&mut dialogue);
+        dialogue.relay_end();
+        dialogue.interrupt();
+        assert_eq!(heard(&mut dialogue), ["Dot Interrupted"]);
+        // A 421 is an answer: nothing was taken.
+        let (_, mut dialogue) = play(ALL, &envelope(), &["250 a\r\n421 b\r\n"]);
+        assert_eq!(heard(&mut dialogue), ["250", "Rcpt 421", "Rcpt 421", "Rcpt 421"]);
+    }
+
+    #[test]
+    fn a_binary_mail_goes_by_chunks() {
+        let binary = Envelope { body: BodyKind::BinaryMime, ..envelope() };
+        let (written, mut dialogue) = play(ALL, &binary, &["250 a\r\n250 b\r\n250 c\r\n"]);
+        assert!(written[0].ends_with("BODY=BINARYMIME\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\n"));
+        assert_eq!(heard(&mut dialogue), ["250", "250", "250", "354"]);
+        dialogue.relay_body(b"\r.\n");
+        dialogue.relay_end();
+        assert_eq!(said(&mut dialogue), "BDAT 3\r\n\r.\nBDAT 0 LAST\r\n");
+        dialogue.feed(b"250 c\r\n250 all\r\n");
+        assert!(matches!(dialogue.advance(), Event::Ready));
+        assert_eq!(heard(&mut dialogue), ["250"]);
+        assert!(dialogue.relay_over());
+        let (_, mut dialogue) = play("250-PIPELINING\r\n", &binary, &[]);
+        let no = "Mail NotOffered(\"BINARYMIME\")";
+        assert_eq!(heard(&mut dialogue), [no; 4]);
+        assert!(dialogue.relay_over(), "nothing was said to the server");
+    }
+}

@@ -218,7 +218,7 @@ mod tests {
             (
                 &["MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", "DATA\r\n"],
                 &[250, 550],
-                "mail c@d settle [250 550] [503]",
+                "mail c@d settle [250 550] [554]",
             ),
             (
                 &["MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 2 LAST\r\n\r\n"],
