@@ -2,7 +2,7 @@
 
 use super::door::Door;
 use super::exit;
-use super::submit::{PATIENCE, Submission, SubmitError};
+use super::submit::{Submission, SubmitError};
 use crate::mail::Address;
 use lettre::message::Mailbox;
 use std::path::Path;
@@ -100,7 +100,9 @@ pub fn submit(
     to: &[Address],
     message: &[u8],
 ) -> Result<String, SubmitError> {
-    let mut submission = Submission::open(door, PATIENCE)?;
+    let door = door.into();
+    let patience = door.patience();
+    let mut submission = Submission::open(door, patience)?;
     let to: Vec<&str> = to.iter().map(Address::as_str).collect();
     let reply = submission.send(from.as_str(), &to, message)?;
     // The mail is safe; how the goodbye goes does not matter.

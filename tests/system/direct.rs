@@ -554,27 +554,41 @@ fn send_and_sendmail_go_through_and_health_and_status_name_the_mode() {
     let config = format!("[[listener]]\naddress = \"{address}\"\nmode = \"direct\"\n");
     let daemon = world.start(&world.config(&config)).run();
     let file = world.path().join("submitd.toml");
-    let run = |words: &[&str], input: &str| {
+    let attempt = |words: &[&str], input: &str| {
         let mut child = std::process::Command::new(binary())
             .args(words)
-            .arg("--config")
-            .arg(&file)
+            .env("SUBMITD_CONFIG", &file)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .env("SUBMITD_SENDMAIL_ADDRESS", address.to_string())
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{words:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let run = |words: &[&str], input: &str| {
+        let (code, said) = attempt(words, input);
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        said
     };
     let said = run(&["send", "ann@example.org"], "");
     assert!(said.contains("2.0.0 OK <"), "{said}");
     assert!(said.contains("the mail server took it") && !said.contains("journalctl"), "{said}");
+    // `sendmail` looks for the answer of each recipient too.
+    let message = "From: erp@contoso.com\nSubject: by sendmail\n\nx\n";
+    fail(&world, &["smtp.recipients.no@example.org=550 5.1.1 who is that"]);
+    run(&["sendmail", "-i", "-f", "erp@contoso.com", "ann@example.org"], message);
+    let (code, refused) =
+        attempt(&["sendmail", "-i", "-f", "erp@contoso.com", "no@example.org"], message);
+    assert_ne!(code, Some(0), "{refused}");
+    assert!(refused.contains("550 5.1.1 who is that"), "{refused}");
     let health = run(&["health"], "");
     assert_eq!(health, "ok\n");
     assert!(daemon.log.wait_for("\"listening\"").contains("\"mode\":\"direct\""));
-    world.messages(1);
+    world.messages(2);
 }
 
 #[test]

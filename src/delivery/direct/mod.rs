@@ -26,18 +26,21 @@ use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::smtp::Reply;
 use crate::upstream::smtp::{Answers, Transit};
 use crate::upstream::{Courier, Credential, Failure};
-use arc_swap::ArcSwap;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 /// The ways through all accounts. Cheap to clone; a reload changes what all clones see.
 #[derive(Clone, Default)]
-pub struct Passages(Arc<ArcSwap<HashMap<String, Arc<dyn Way>>>>);
+pub struct Passages(Arc<watch::Sender<Ways>>);
+
+/// By the names of the accounts.
+type Ways = HashMap<String, Arc<dyn Way>>;
 
 /// A mail that was begun, and the replies to its first flight; or the reply to all of it.
 type Begun = Result<(Box<Passage>, Vec<Reply>), Reply>;
@@ -66,22 +69,31 @@ impl Passages {
         patience: Duration,
         first: &Flight<'_>,
     ) -> Result<(Box<Passage>, Vec<Reply>), Reply> {
-        let way = self.0.load().get(account).cloned();
+        let way = self.0.borrow().get(account).cloned();
         match way {
             Some(way) => way.begin(id, patience, first).await,
-            None => Err(judged::turned(&Turned::Closing)),
+            None => self.appeared(account, patience).await?.begin(id, patience, first).await,
         }
     }
 
+    /// The way of an account that is so new that its lane is being opened.
+    async fn appeared(&self, account: &str, patience: Duration) -> Result<Arc<dyn Way>, Reply> {
+        let mut seen = self.0.subscribe();
+        let known = seen.wait_for(|ways| ways.contains_key(account));
+        let known = tokio::time::timeout(patience, known).await;
+        let way = known.ok().and_then(Result::ok).and_then(|ways| ways.get(account).cloned());
+        way.ok_or_else(|| judged::turned(&Turned::Closing))
+    }
+
     /// These are the ways now.
-    pub(super) fn set(&self, ways: HashMap<String, Arc<dyn Way>>) {
-        self.0.store(Arc::new(ways));
+    pub(super) fn set(&self, ways: Ways) {
+        self.0.send_replace(ways);
     }
 }
 
 impl std::fmt::Debug for Passages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.load().keys()).finish()
+        f.debug_list().entries(self.0.borrow().keys()).finish()
     }
 }
 
