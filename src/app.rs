@@ -3,7 +3,10 @@
 //! It promises that a start that fails leaves nothing running, that a reload changes all or nothing, and
 //! that a stop first closes the doors, then lets mail that has begun finish, then closes the store.
 
+mod notices;
+
 use crate::accounts::{Accounts, Proofs};
+use crate::admin::{Desk, Gate, Scene};
 use crate::config::{Account, Config, OnUncertain};
 use crate::delivery::direct::Passages;
 use crate::delivery::{self, Delivery};
@@ -20,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use crate::listener::Inherited;
+use notices::Notices;
 
 /// The daemon, running.
 pub struct App {
@@ -31,6 +35,9 @@ pub struct App {
     passages: Passages,
     delivery: Delivery,
     listeners: Listeners,
+    notices: Notices,
+    desk: Arc<Desk>,
+    gate: Gate,
 }
 
 /// Why the daemon did not start, or a reload was refused.
@@ -96,7 +103,25 @@ impl App {
             config.accounts.clone(),
         );
         listeners.apply(prepared);
-        Ok(Self { config, proofs, queue, keeper, routes, passages, delivery, listeners })
+        let notices = Notices::start(&config, &queue, &keeper, delivery.watch().health());
+        let scene = scene(&config, &listeners);
+        let desk = Desk::new(queue.clone(), keeper.clone(), delivery.watch(), scene);
+        let desk = Arc::new(desk);
+        let mut gate = Gate::new(desk.clone());
+        gate.change(&config.admin).await;
+        Ok(Self {
+            config,
+            proofs,
+            queue,
+            keeper,
+            routes,
+            passages,
+            delivery,
+            listeners,
+            notices,
+            desk,
+            gate,
+        })
     }
 
     /// Changes to another configuration: all of it, or nothing.
@@ -123,6 +148,9 @@ impl App {
             self.delivery.resume(&account.name);
         }
         self.listeners.apply(prepared);
+        self.notices.reload(&config);
+        self.desk.scene.store(Arc::new(scene(&config, &self.listeners)));
+        self.gate.change(&config.admin).await;
         self.config = config;
         Ok(())
     }
@@ -154,14 +182,26 @@ impl App {
     /// safe in the queue.
     pub async fn stop(mut self) -> bool {
         let bound = self.config.drain_timeout;
+        drop(self.notices);
         let sessions = self.listeners.drain(bound).await;
         let deliveries = self.delivery.drain(bound).await == 0;
         if !sessions || !deliveries {
             tracing::warn!(sessions, deliveries, "drain_timeout is over, what is left is cut off");
         }
+        // To the end it tells what is still under way.
+        self.gate.close().await;
         self.queue.close().await;
         tracing::info!("stopped");
         sessions && deliveries
+    }
+}
+
+/// What the admin socket shows of the configuration.
+fn scene(config: &Config, listeners: &Listeners) -> Scene {
+    Scene {
+        listeners: listeners.doors().iter().map(ToString::to_string).collect(),
+        accounts: config.accounts.clone(),
+        state_dir: config.state_dir.clone(),
     }
 }
 

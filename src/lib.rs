@@ -6,14 +6,16 @@
 //! ```text
 //!  app ──SMTP──▶ listener ▶ session ▶ queue ▶ delivery ▶ upstream ──SMTP XOAUTH2──▶ Exchange Online
 //!                              ▲                 ▲
-//!                          accounts            oauth
+//!                          accounts            oauth     admin ─▶ queue, oauth, delivery
 //! ```
 //!
 //! Mail goes one way, left to right; an import may only point down in the table that
 //! `tests/architecture.rs` holds. Between `session` and `delivery` is the queue; only mail of a listener in
-//! direct mode passes by it. `upstream` reports facts, `delivery::verdict` judges them.
+//! direct mode passes by it. `upstream` reports facts, `delivery::verdict` judges them. `admin` shows and
+//! steers; no mail goes through it.
 
 pub mod accounts;
+pub mod admin;
 pub mod app;
 pub mod check;
 pub mod cli;
@@ -23,6 +25,7 @@ pub mod diagnosis;
 pub mod durable;
 pub mod listener;
 pub mod mail;
+pub mod notify;
 pub mod oauth;
 pub mod observe;
 pub mod queue;
@@ -31,4 +34,5 @@ pub mod secret;
 pub mod session;
 pub mod smtp;
 pub mod tls;
+pub mod unix_socket;
 pub mod upstream;

@@ -181,5 +181,25 @@ fn troubleshooting_knows_every_reply_and_number_of_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PATH);
     let text = std::fs::read_to_string(path).expect(PATH);
     let wanted = page::replaced(&text, "replies", &page::replies());
-    holds(PATH, &page::replaced(&wanted, "numbers", &page::numbers()));
+    let wanted = page::replaced(&wanted, "numbers", &page::numbers());
+    holds(PATH, &page::replaced(&wanted, "tokens", &page::tokens()));
+}
+
+#[test]
+fn the_set_up_in_the_manual_is_the_one_that_check_prints() {
+    const PATH: &str = "docs/office365.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PATH);
+    let text = std::fs::read_to_string(path).expect(PATH);
+    let directory = directory();
+    for name in ["erp.crt", "erp.key"] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, "x").expect(name);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect(name);
+    }
+    let keys = "[[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\ngrant = \"client_credentials\"\n\
+                tenant = \"contoso.onmicrosoft.com\"\nclient_id = \"0f8fad5b-d9cb-469f-a165-70867728950e\"\n\
+                certificate = \"erp.crt\"\nkey = \"erp.key\"\n";
+    std::fs::write(directory.path().join("setup.toml"), keys).expect("setup.toml");
+    let config = load(directory.path(), "setup.toml");
+    holds(PATH, &page::replaced(&text, "setup", &page::setup(&config.accounts[0])));
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod control;
 mod demo;
 mod door;
 mod exit;
@@ -10,6 +11,7 @@ mod run;
 pub mod sandbox;
 mod send;
 mod sendmail;
+mod status;
 mod submit;
 mod user;
 
@@ -57,6 +59,9 @@ enum Verb {
     },
     /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
+    /// How everything stands: accounts, tokens, queue; exit 0 if good, 2 if a person is needed, 69 if
+    /// the daemon is not there.
+    Status(status::Args),
     /// Show the configuration in force.
     #[command(subcommand)]
     Config(config::Verb),
@@ -94,6 +99,7 @@ pub fn main() -> ExitCode {
             sendmail::run(sendmail::Called::Sendmail, file, words.into_iter())
         }
         Verb::Health(args) => health::run(file, &args),
+        Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
@@ -126,11 +132,14 @@ fn end_quietly_without_reader() {
 
 /// The configuration of `file` and the environment; where it has mistakes, all of them are told.
 fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
-    read(file).map_err(|problems| {
-        let colour = std::io::stderr().is_terminal();
-        eprintln!("{}", problems.render(colour).trim_end());
-        ExitCode::from(exit::CONFIG)
-    })
+    read(file).map_err(|problems| tell(&problems))
+}
+
+/// Tells the mistakes of a configuration.
+fn tell(problems: &Problems) -> ExitCode {
+    let colour = std::io::stderr().is_terminal();
+    eprintln!("{}", problems.render(colour).trim_end());
+    ExitCode::from(exit::CONFIG)
 }
 
 /// The same, for those who tell the mistakes themselves.

@@ -9,17 +9,20 @@ use super::endpoint::{self, Asked, TENANT_REMEDY};
 use super::grant::{self, GrantWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
-use super::value::{self, Written, Wrong, words};
-use super::{Account, Limit, OnUncertain, Upstream, UpstreamTls};
+use super::value::{self, Size, Written, Wrong, words};
+use super::{Account, Chunking, Grant, Limit, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
+words!(Chunking { "auto" => Auto, "off" => Off } later {
+    "on" => "write \"auto\": it is used where the server offers it",
+});
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
 words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
     "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
@@ -29,16 +32,7 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 3] = [
-    ("transport", "leave it out: mail goes by SMTP"),
-    ("client_secret_expires", "leave it out and watch the date in the portal"),
-    (
-        "certificate_password",
-        "write certificate and key as PEM: openssl pkcs12 -in erp.pfx -nodes -out erp.pem",
-    ),
-];
-const UPSTREAM_LATER: [(&str, &str); 1] =
-    [("recipients_per_day", "leave it out; the provider's own quota holds")];
+const ACCOUNT_LATER: [(&str, &str); 1] = [("transport", "leave it out: mail goes by SMTP")];
 
 /// One `[[account]]`; none where a problem was found that leaves no account to build.
 pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
@@ -58,6 +52,7 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
     );
     let tenant = tenant(&section, around, preset, word);
     let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
+    let client_secret_expires = client_secret_expires(&section, around, grant.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
     let networks = section.optional("networks").unwrap_or_default();
     let senders = section.optional("senders").unwrap_or_default();
@@ -80,6 +75,7 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         networks,
         senders,
         rewrite_from,
+        client_secret_expires,
     })
 }
 
@@ -93,6 +89,30 @@ fn check_name(section: &Section<'_>, name: &str) {
     } else if name.len() > 64 {
         section.wrong("name", "is longer than 64 characters", "write a shorter one");
     }
+}
+
+/// The day from the portal; one that is past is told at every start.
+fn client_secret_expires(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    grant: Option<&Grant>,
+) -> Option<SystemTime> {
+    let ends = section.optional::<SystemTime>("client_secret_expires")?;
+    let proof = grant?.application().map(|application| &application.proof);
+    if !matches!(proof, Some(Proof::Secret(_))) {
+        section.doubt(
+            "client_secret_expires",
+            "means nothing without a client secret",
+            "leave it out",
+        );
+        return None;
+    }
+    if ends <= around.now {
+        let remedy =
+            "make a new secret in the portal, write it into client_secret and its day here";
+        section.doubt("client_secret_expires", format!("{} is past", ends.write()), remedy);
+    }
+    Some(ends)
 }
 
 /// The directory; only where the provider is Entra ID and a token endpoint is asked.
@@ -209,6 +229,14 @@ fn upstream(
     let ca_file = ca_file(&section, around);
     let connections = section.or("connections", Limit::AtMost(3));
     let messages_per_minute = section.or("messages_per_minute", Limit::AtMost(30));
+    let bounds = preset.bounds();
+    let recipients_per_day = section.or("recipients_per_day", bounds.recipients_per_day);
+    let max_recipients = section.or("max_recipients", bounds.max_recipients);
+    let max_message_size = section.within(
+        "max_message_size",
+        Size(bounds.max_message_size),
+        Size(64 << 10)..=Size(1 << 40),
+    );
     let second = Duration::from_secs(1);
     let wait = |key, seconds| section.within(key, Duration::from_secs(seconds), second..=YEAR);
     let connect_timeout = wait("connect_timeout", 30);
@@ -219,8 +247,8 @@ fn upstream(
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
     let binarymime = section.or("binarymime", preset.has_binarymime());
-    section.later(&UPSTREAM_LATER);
-    section.finish(&[&UPSTREAM_LATER]);
+    let chunking = section.or("chunking", Chunking::Auto);
+    section.finish(&[]);
     Some(Upstream {
         host: host?,
         port,
@@ -228,11 +256,15 @@ fn upstream(
         ca_file,
         connections,
         messages_per_minute,
+        recipients_per_day,
+        max_recipients,
+        max_message_size: max_message_size.0,
         connect_timeout,
         command_timeout,
         data_timeout,
         idle_timeout,
         binarymime,
+        chunking,
     })
 }
 

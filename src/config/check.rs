@@ -4,9 +4,11 @@
 //! touches no file: what it needs from the machine is handed in as [`Surroundings`].
 
 use super::account::{self, YEAR};
+use super::admin;
 use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
+use super::notify;
 use super::secrets::Secrecy;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
@@ -17,7 +19,7 @@ use crate::secret::Secret;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How a file of a secret is read.
 pub(super) type ReadSecret<'a> = &'a dyn Fn(&Path) -> Result<Secret, Wrong>;
@@ -39,10 +41,14 @@ pub(super) type FindIdentity<'a> = &'a dyn Fn(&Path, &Path) -> Result<Identity, 
 pub(super) struct Surroundings<'a> {
     /// The directory relative paths start from.
     pub base: PathBuf,
+    /// The time of day.
+    pub now: SystemTime,
     /// The machine's name.
     pub hostname: String,
     /// Where state lives unless told otherwise.
     pub state_dir: PathBuf,
+    /// Where systemd lets us put sockets.
+    pub runtime_dir: Option<PathBuf>,
     /// How a file of a secret is read.
     pub read_secret: ReadSecret<'a>,
     /// Where a file is that is read at each use.
@@ -59,10 +65,17 @@ pub(super) struct Surroundings<'a> {
 
 words!(LogFormat { "auto" => Auto, "text" => Text, "json" => Json } later {});
 
-const TOP_LATER: [(&str, &str); 2] =
-    [("notify", "leave it out and watch the log"), ("admin", "leave it out")];
-const TABLES: [(&str, &str); 6] =
-    [("listener", ""), ("user", ""), ("account", ""), ("queue", ""), ("headers", ""), ("log", "")];
+const TABLES: [(&str, &str); 8] = [
+    ("listener", ""),
+    ("user", ""),
+    ("account", ""),
+    ("queue", ""),
+    ("notify", ""),
+    ("headers", ""),
+    ("admin", ""),
+    ("log", ""),
+];
+
 /// Walks everything; problems and warnings lie in `walk` afterwards.
 pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Config {
     let top = Section::top(walk, table, Origin::File(0..0));
@@ -76,11 +89,12 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
     let accounts = accounts(&top, around);
     let users = users(&top, around, &names);
     let largest = listeners.iter().map(|listener| listener.max_message_size).max();
-    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0));
+    let queue = queue(top.section("queue", "queue"), largest.unwrap_or(0), &names);
+    let notify = notify::notify(top.section("notify", "notify"), around, &names);
     let headers = headers(top.section("headers", "headers"));
+    let admin = admin::admin(top.section("admin", "admin"), around, &state_dir);
     let log = log(top.section("log", "log"));
-    top.later(&TOP_LATER);
-    top.finish(&[&TOP_LATER, &TABLES]);
+    top.finish(&[&TABLES]);
     Config {
         state_dir,
         hostname,
@@ -90,7 +104,9 @@ pub(super) fn check(table: &Table, around: &Surroundings<'_>, walk: &Walk) -> Co
         accounts,
         users,
         queue,
+        notify,
         headers,
+        admin,
         log,
         warnings: Vec::new(),
         settings: Default::default(),
@@ -157,7 +173,7 @@ fn check_unique(section: &Section<'_>, names: &mut HashSet<String>, fold: fn(&st
     }
 }
 
-fn queue(section: Section<'_>, largest: u64) -> Queue {
+fn queue(section: Section<'_>, largest: u64, accounts: &[String]) -> Queue {
     let (second, hour, day) =
         (Duration::from_secs(1), Duration::from_secs(3_600), Duration::from_secs(86_400));
     let size = section.within("max_size", Size(2 << 30), Size(1 << 20)..=Size(1 << 50));
@@ -176,8 +192,25 @@ fn queue(section: Section<'_>, largest: u64) -> Queue {
         section.wrong("schedule", "holds no pause, or one that is out of range", remedy);
     }
     let history = section.within("history", day * 7, Duration::ZERO..=YEAR);
+    let uncertain_pause = section.within("uncertain_pause", second * 300, second..=YEAR);
+    let bounce_account = section.optional::<String>("bounce_account");
+    if let Some(name) = &bounce_account
+        && !accounts.contains(name)
+    {
+        let remedy = "write the name of one of the accounts, or leave it out";
+        section.wrong("bounce_account", format!("there is no account {name:?}"), remedy);
+    }
     section.finish(&[]);
-    Queue { max_size: size.0, reserve: reserve.0, expire, delay_notice, schedule, history }
+    Queue {
+        max_size: size.0,
+        reserve: reserve.0,
+        expire,
+        delay_notice,
+        schedule,
+        history,
+        uncertain_pause,
+        bounce_account,
+    }
 }
 
 fn headers(section: Section<'_>) -> Headers {
@@ -213,7 +246,7 @@ fn log(section: Section<'_>) -> Log {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Grant, Password, Problems};
+    use crate::config::{Account, Config, Password, Problems, Proof};
 
     /// Lines 1 to 7; a case's text begins on line 8.
     const ACCOUNT: &str = r#"[[account]]
@@ -229,6 +262,11 @@ client_secret = "hunter2"
         let variables: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Config::from_text("submitd.toml", text, &variables)
+    }
+
+    fn has_secret(account: &Account, text: &str) -> bool {
+        let proof = account.grant.application().map(|application| &application.proof);
+        matches!(proof, Some(Proof::Secret(secret)) if secret.matches(text))
     }
 
     fn problems(text: &str) -> String {
@@ -654,8 +692,7 @@ client_secret = "hunter2"
         );
         std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("chmod");
         let config = load().expect("mended");
-        assert!(matches!(&config.accounts[0].grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("hunter2")));
+        assert!(has_secret(&config.accounts[0], "hunter2"));
     }
 
     #[test]
@@ -779,8 +816,7 @@ account = "crm"
         let account = &config.accounts[0];
         assert_eq!((account.name.as_str(), account.upstream.host.as_str()), ("erp", "127.0.0.1"));
         assert_eq!(account.upstream.connections, crate::config::Limit::Unlimited);
-        assert!(matches!(&account.grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("007")));
+        assert!(has_secret(account, "007"));
         assert_eq!((config.listeners.len(), config.listeners[0].addresses.len()), (1, 2));
         assert_eq!(config.listeners[0].max_recipients, 7);
         assert!(!config.headers.add_date);
@@ -806,8 +842,7 @@ account = "crm"
         let config = read(&file, &variables).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((config.hostname.as_str(), config.accounts.len()), ("variable", 1));
         assert_eq!(config.accounts[0].upstream.port, 465);
-        assert!(matches!(&config.accounts[0].grant,
-            Grant::ClientCredentials { client_secret, .. } if client_secret.matches("from the variable")));
+        assert!(has_secret(&config.accounts[0], "from the variable"));
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
 

@@ -9,28 +9,10 @@ use std::path::PathBuf;
 /// How a token is had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// App-only: the application's own secret (RFC 6749 §4.4).
+    /// App-only: the application alone (RFC 6749 §4.4).
     ClientCredentials {
-        /// The application (client) id.
-        client_id: String,
-        /// The secret's value, not its id.
-        client_secret: Secret,
-    },
-    /// App-only: a certificate's key signs for the application (RFC 7523 §2.2).
-    Certificate {
-        /// The application (client) id.
-        client_id: String,
-        /// The certificate that is uploaded at the provider, PEM, the own one first.
-        certificate: SecretFile,
-        /// Its RSA key, PEM; may be the same file.
-        key: SecretFile,
-    },
-    /// App-only: a token of another provider stands for the application (RFC 7523 §2.2).
-    WorkloadIdentity {
-        /// The application (client) id.
-        client_id: String,
-        /// The other provider's token; somebody renews it.
-        token_file: SecretFile,
+        /// Who asks; it always proves itself.
+        application: Application,
     },
     /// The identity that Azure gives to the machine or container we run on.
     ManagedIdentity {
@@ -41,10 +23,8 @@ pub enum Grant {
     },
     /// The user's own password (RFC 6749 §4.3). One refusal ends it: the next try could lock the user.
     Password {
-        /// The application (client) id.
-        client_id: String,
-        /// Only for confidential clients.
-        client_secret: Option<Secret>,
+        /// Who asks.
+        application: Application,
         /// The sign-in name; often, but not always, the mail address.
         username: String,
         /// The password.
@@ -71,13 +51,62 @@ pub enum Grant {
     },
     /// A refresh token that somebody obtained (RFC 6749 §6).
     RefreshToken {
-        /// The application (client) id.
-        client_id: String,
-        /// Only for confidential clients; public ones must not send any (AADSTS700025).
-        client_secret: Option<Secret>,
+        /// Who asks.
+        application: Application,
         /// The first refresh token; later ones live in the state directory.
         refresh_token: Secret,
     },
+}
+
+impl Grant {
+    /// The application that asks a token endpoint; none where no such endpoint is asked by one.
+    pub fn application(&self) -> Option<&Application> {
+        match self {
+            Self::ClientCredentials { application }
+            | Self::Password { application, .. }
+            | Self::RefreshToken { application, .. } => Some(application),
+            Self::ManagedIdentity { .. }
+            | Self::ServiceAccount { .. }
+            | Self::TokenCommand { .. }
+            | Self::TokenFile { .. } => None,
+        }
+    }
+}
+
+/// An application as it stands before a token endpoint (RFC 6749 §2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// The application (client) id.
+    pub client_id: String,
+    /// What it proves itself with.
+    pub proof: Proof,
+}
+
+/// What an application proves itself with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: a public client, which must not send anything (AADSTS700025).
+    None,
+    /// Its secret's value, not its id.
+    Secret(Secret),
+    /// The key of a certificate that is uploaded at the provider signs (RFC 7523 §2.2).
+    Certificate(Certificate),
+    /// A token of another provider stands for it (RFC 7523 §2.2).
+    Federated {
+        /// That token; somebody renews it.
+        token_file: SecretFile,
+    },
+}
+
+/// A certificate and its key, read at each use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate in PEM, the own one first, or both in PKCS#12.
+    pub file: SecretFile,
+    /// Its RSA key; may be the same file.
+    pub key: SecretFile,
+    /// What opens a PKCS#12 file; none = it has none.
+    pub password: Option<Secret>,
 }
 
 /// Who gives a managed identity's token.

@@ -62,6 +62,6 @@ fn convert(value: DeValue<'_>) -> Value {
         ),
         DeValue::Table(map) => Value::Table(table(map)),
         DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Datetime(_) => Value::Other("a date or time"),
+        DeValue::Datetime(date) => Value::Date(date.to_string()),
     }
 }

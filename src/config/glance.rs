@@ -7,7 +7,7 @@
 use super::check;
 use super::section::Walk;
 use super::surroundings::{self, Machine, Unread};
-use super::{Identity, Listener, USUAL_FILE, environment, file};
+use super::{Admin, Identity, Listener, USUAL_FILE, environment, file};
 use crate::secret::Secret;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub struct Glance {
     pub hostname: String,
     /// Where the queue lives.
     pub state_dir: PathBuf,
+    /// Where the daemon is steered.
+    pub admin: Admin,
 }
 
 impl Glance {
@@ -51,7 +53,12 @@ impl Glance {
             };
             check::check(&table, &blind, &walk)
         });
-        Self { listeners: config.listeners, hostname: config.hostname, state_dir: config.state_dir }
+        Self {
+            listeners: config.listeners,
+            hostname: config.hostname,
+            state_dir: config.state_dir,
+            admin: config.admin,
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! the grant is told, and that what the surroundings offer (workload and managed identities put
 //! themselves into variables) is only a default. It must not read a file but through what it is given.
 
-use super::account::{is_guid, secret};
+use super::account::secret;
+use super::application::{self, APPLICATION};
 use super::check::Surroundings;
 use super::identity::{self, HostWord};
 use super::preset::Preset;
@@ -12,7 +13,7 @@ use super::secrets::Secrecy;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Grant, SecretFile};
+use super::{Application, Grant, Proof, SecretFile};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -50,27 +51,21 @@ impl GrantWord {
         matches!(self, Self::TokenCommand | Self::TokenFile)
     }
 
-    /// The keys of [`KEYS`] that mean something.
+    /// Whether an application asks, and proves itself in whichever way it can.
+    pub fn has_application(self) -> bool {
+        matches!(self, Self::ClientCredentials | Self::RefreshToken | Self::Password)
+    }
+
+    fn takes(self, key: &str) -> bool {
+        self.keys().contains(&key) || self.has_application() && APPLICATION.contains(&key)
+    }
+
+    /// The keys of [`KEYS`] that mean something besides those of [`APPLICATION`].
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::ClientCredentials => {
-                &["client_id", "client_secret", "client_secret_file", "certificate", "key"]
-            }
-            Self::RefreshToken => &[
-                "client_id",
-                "client_secret",
-                "client_secret_file",
-                "refresh_token",
-                "refresh_token_file",
-            ],
-            Self::Password => &[
-                "client_id",
-                "client_secret",
-                "client_secret_file",
-                "username",
-                "password",
-                "password_file",
-            ],
+            Self::ClientCredentials => &[],
+            Self::RefreshToken => &["refresh_token", "refresh_token_file"],
+            Self::Password => &["username", "password", "password_file"],
             Self::WorkloadIdentity => &["client_id", "federated_token_file"],
             Self::ManagedIdentity => &["client_id"],
             Self::ServiceAccount => &["service_account_file"],
@@ -81,12 +76,7 @@ impl GrantWord {
 }
 
 /// Every key that belongs to some grant and has no default.
-const KEYS: [&str; 14] = [
-    "client_id",
-    "client_secret",
-    "client_secret_file",
-    "certificate",
-    "key",
+const KEYS: [&str; 9] = [
     "refresh_token",
     "refresh_token_file",
     "username",
@@ -99,7 +89,7 @@ const KEYS: [&str; 14] = [
 ];
 
 /// A program and its arguments.
-struct Command(Vec<String>);
+pub(super) struct Command(Vec<String>);
 
 impl Written for Command {
     fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
@@ -110,12 +100,25 @@ impl Written for Command {
     }
 }
 
+impl Command {
+    /// The program by its whole path, and its arguments.
+    pub fn program(self, section: &Section<'_>, key: &str) -> Option<(PathBuf, Vec<String>)> {
+        let mut words = self.0.into_iter();
+        let Some(program) = words.next() else {
+            section.wrong(key, "names no program", "write [\"/path/to/program\"]");
+            return None;
+        };
+        if !program.starts_with('/') {
+            let what = format!("{program:?} is no absolute path");
+            section.wrong(key, what, "write the program's whole path; no shell is used");
+        }
+        Some((program.into(), words.collect()))
+    }
+}
+
 /// What was written of all grants, whichever is meant.
 struct Keys {
-    client_id: Option<String>,
-    client_secret: Option<Secret>,
-    certificate: Option<SecretFile>,
-    key: Option<SecretFile>,
+    application: application::Written,
     refresh_token: Option<Secret>,
     username: Option<String>,
     password: Option<Secret>,
@@ -137,7 +140,7 @@ pub(super) fn grant(
 ) -> Option<Grant> {
     let keys = keys(section, around, word, mailbox);
     if preset.is_entra() {
-        check_entra(section, &keys);
+        keys.application.check_entra(section);
     }
     let word = word?;
     if !preset.facts().grants.contains(&word) {
@@ -145,7 +148,8 @@ pub(super) fn grant(
         let what = format!("{} does not work with preset = {}", word.write(), preset.write());
         section.wrong("grant", what, format!("write one of {}", known.join(", ")));
     }
-    for key in KEYS.iter().filter(|key| !word.keys().contains(key) && section.is_given(key)) {
+    let all = APPLICATION.iter().chain(&KEYS);
+    for key in all.filter(|key| !word.takes(key) && section.is_given(key)) {
         section.doubt(key, format!("means nothing with grant = {}", word.write()), "leave it out");
     }
     build(section, around, word, keys, mailbox)
@@ -162,10 +166,7 @@ fn keys(
         (around.variable)(name).filter(|_| is(GrantWord::WorkloadIdentity)).unwrap_or_default()
     };
     Keys {
-        client_id: text_or(section, "client_id", offered("AZURE_CLIENT_ID")),
-        client_secret: secret(section, around, "client_secret", "client_secret_file"),
-        certificate: file(section, around, "certificate", None, Secrecy::Public),
-        key: file(section, around, "key", None, Secrecy::Private),
+        application: application::read(section, around, offered("AZURE_CLIENT_ID")),
         refresh_token: secret(section, around, "refresh_token", "refresh_token_file"),
         username: text_or(
             section,
@@ -191,7 +192,7 @@ fn keys(
     }
 }
 
-fn text_or(section: &Section<'_>, key: &'static str, default: String) -> Option<String> {
+pub(super) fn text_or(section: &Section<'_>, key: &'static str, default: String) -> Option<String> {
     match default.is_empty() {
         true => section.optional(key),
         false => Some(section.or(key, default)),
@@ -199,7 +200,7 @@ fn text_or(section: &Section<'_>, key: &'static str, default: String) -> Option<
 }
 
 /// A file that is read at each use. What another program keeps renewing may be missing for a moment.
-fn file(
+pub(super) fn file(
     section: &Section<'_>,
     around: &Surroundings<'_>,
     key: &'static str,
@@ -217,22 +218,6 @@ fn file(
     Some(file)
 }
 
-/// What people mix up in the portal.
-fn check_entra(section: &Section<'_>, keys: &Keys) {
-    if keys.client_id.as_deref().is_some_and(|id| !is_guid(id)) {
-        section.doubt("client_id", "is not a GUID as Entra's are", "compare it with the portal");
-    }
-    if keys.client_secret.as_ref().is_some_and(|secret| is_guid(secret.expose())) {
-        let written = ["client_secret", "client_secret_file"];
-        let key = written.into_iter().find(|key| section.is_given(key)).unwrap_or(written[0]);
-        section.doubt(
-            key,
-            "looks like the id of the secret, not like its value",
-            "copy the column \"Value\"; the portal shows it only once, so make a new secret if it is gone",
-        );
-    }
-}
-
 fn build(
     section: &Section<'_>,
     around: &Surroundings<'_>,
@@ -248,25 +233,27 @@ fn build(
     let secret_needed = |key: &str| {
         needed(key, &format!("write {key}_file = \"…\", the name of a file that holds it"));
     };
-    let has_id = word.keys().contains(&"client_id") && word != GrantWord::ManagedIdentity;
-    if has_id && keys.client_id.is_none() {
-        needed("client_id", CLIENT_ID_REMEDY);
-    }
     match word {
-        GrantWord::ClientCredentials => client_credentials(section, keys, secret_needed),
+        GrantWord::ClientCredentials => {
+            if !keys.application.has_certificate(section) {
+                secret_needed("client_secret");
+            }
+            let application = keys.application.build(section)?;
+            (application.proof != Proof::None).then_some(Grant::ClientCredentials { application })
+        }
         GrantWord::RefreshToken => {
             secret_needed("refresh_token");
+            let application = keys.application.build(section);
             Some(Grant::RefreshToken {
-                client_id: keys.client_id?,
-                client_secret: keys.client_secret,
+                application: application?,
                 refresh_token: keys.refresh_token?,
             })
         }
         GrantWord::Password => {
             secret_needed("password");
+            let application = keys.application.build(section);
             Some(Grant::Password {
-                client_id: keys.client_id?,
-                client_secret: keys.client_secret,
+                application: application?,
                 username: keys.username?,
                 password: keys.password?,
             })
@@ -275,14 +262,17 @@ fn build(
             if keys.federated_token_file.is_none() {
                 needed("federated_token_file", FEDERATED_REMEDY);
             }
-            let token_file = keys.federated_token_file?;
-            Some(Grant::WorkloadIdentity { client_id: keys.client_id?, token_file })
+            let client_id = keys.application.client_id(section);
+            let proof = Proof::Federated { token_file: keys.federated_token_file? };
+            let application = Application { client_id: client_id?, proof };
+            Some(Grant::ClientCredentials { application })
         }
         GrantWord::ManagedIdentity => {
-            let by_id = keys.client_id.is_some();
+            let client_id = keys.application.client_id;
+            let by_id = client_id.is_some();
             let host =
                 identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
-            Some(Grant::ManagedIdentity { client_id: keys.client_id, host })
+            Some(Grant::ManagedIdentity { client_id, host })
         }
         GrantWord::ServiceAccount => {
             needed("service_account_file", "write the name of the key file, JSON, from Google");
@@ -291,7 +281,8 @@ fn build(
         }
         GrantWord::TokenCommand => {
             needed("token_command", "write [\"/path/to/program\", \"argument\"]");
-            command(section, keys.token_command)
+            let (program, arguments) = keys.token_command?.program(section, "token_command")?;
+            Some(Grant::TokenCommand { program, arguments })
         }
         GrantWord::TokenFile => {
             needed("token_file", "write the name of the file that another program renews");
@@ -300,51 +291,7 @@ fn build(
     }
 }
 
-const CLIENT_ID_REMEDY: &str =
-    "write the application (client) id shown on the app registration's overview page";
 const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";
-
-fn client_credentials(
-    section: &Section<'_>,
-    keys: Keys,
-    secret_needed: impl Fn(&str),
-) -> Option<Grant> {
-    if !section.is_given("certificate") && !section.is_given("key") {
-        secret_needed("client_secret");
-        let (client_id, client_secret) = (keys.client_id?, keys.client_secret?);
-        return Some(Grant::ClientCredentials { client_id, client_secret });
-    }
-    for key in ["client_secret", "client_secret_file"] {
-        if section.is_given(key) {
-            section.wrong(key, "stands beside a certificate", "keep one of the two");
-        }
-    }
-    if !section.is_given("certificate") {
-        section.wrong("certificate", "is missing", "write the PEM file with the certificate");
-    }
-    if !section.is_given("key") {
-        section.wrong(
-            "key",
-            "is missing",
-            "write the PEM file with the private key; it may be the certificate's",
-        );
-    }
-    let (certificate, key) = (keys.certificate?, keys.key?);
-    Some(Grant::Certificate { client_id: keys.client_id?, certificate, key })
-}
-
-fn command(section: &Section<'_>, command: Option<Command>) -> Option<Grant> {
-    let mut words = command?.0.into_iter();
-    let Some(program) = words.next() else {
-        section.wrong("token_command", "names no program", "write [\"/path/to/program\"]");
-        return None;
-    };
-    if !program.starts_with('/') {
-        let what = format!("{program:?} is no absolute path");
-        section.wrong("token_command", what, "write the program's whole path; no shell is used");
-    }
-    Some(Grant::TokenCommand { program: program.into(), arguments: words.collect() })
-}
 
 #[cfg(test)]
 mod tests {

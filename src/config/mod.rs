@@ -5,6 +5,8 @@
 
 mod account;
 mod address;
+mod admin;
+mod application;
 mod certificate;
 mod check;
 mod credential;
@@ -17,6 +19,7 @@ mod identity;
 mod listener;
 mod local;
 mod network;
+mod notify;
 mod preset;
 mod problem;
 mod secrets;
@@ -28,7 +31,7 @@ mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Grant, IdentityHost};
+pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
 pub use glance::Glance;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use problem::{Excerpt, Place, Problem, Problems};
@@ -41,7 +44,7 @@ use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Where the configuration is looked for where nobody names a file.
 pub const USUAL_FILE: &str = "/etc/submitd/submitd.toml";
@@ -65,8 +68,12 @@ pub struct Config {
     pub users: Vec<User>,
     /// The store and its schedule.
     pub queue: Queue,
+    /// Whom we tell.
+    pub notify: Notify,
     /// What we change in a message.
     pub headers: Headers,
+    /// Where the daemon is watched and steered.
+    pub admin: Admin,
     /// How we speak to the operator.
     pub log: Log,
     /// What is valid and yet doubtful; to be told at every start.
@@ -251,6 +258,8 @@ pub struct Account {
     pub senders: Vec<Pattern>,
     /// Which senders are replaced by the mailbox.
     pub rewrite_from: When,
+    /// When the client secret ends, as the portal shows it.
+    pub client_secret_expires: Option<SystemTime>,
 }
 
 /// `[account.oauth]`, filled from preset and tenant.
@@ -282,6 +291,12 @@ pub struct Upstream {
     pub connections: Limit,
     /// Messages a minute, per mailbox.
     pub messages_per_minute: Limit,
+    /// Recipients in any 24 hours, per mailbox.
+    pub recipients_per_day: Limit,
+    /// Recipients of one transaction; a mail with more goes in several.
+    pub max_recipients: Limit,
+    /// Octets of one message; a larger one is refused when it comes in.
+    pub max_message_size: u64,
     /// How long connecting to one address may take.
     pub connect_timeout: Duration,
     /// How long we wait for an answer to a command.
@@ -292,6 +307,17 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// It is known to offer CHUNKING and BINARYMIME (RFC 3030), so that our clients may be offered it too.
     pub binarymime: bool,
+    /// Whether small mail goes in one flight.
+    pub chunking: Chunking,
+}
+
+/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunking {
+    /// Where the server offers CHUNKING and PIPELINING.
+    Auto,
+    /// Never: DATA, except for binary mail.
+    Off,
 }
 
 /// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
@@ -360,6 +386,32 @@ pub struct Queue {
     pub schedule: Vec<Duration>,
     /// How long delivered mail is listed.
     pub history: Duration,
+    /// A mail of unknown fate is not sent again before this.
+    pub uncertain_pause: Duration,
+    /// Through which account reports go; none = through that of the mail they speak of.
+    pub bounce_account: Option<String>,
+}
+
+/// `[notify]`: whom to tell what needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// A program that is run for each event.
+    pub command: Option<Hook>,
+    /// How long it may run.
+    pub command_timeout: Duration,
+    /// Who gets a mail for each event.
+    pub mail_to: Vec<Address>,
+    /// The account these mails go through; none = the first that is not in trouble.
+    pub account: Option<String>,
+}
+
+/// A program and its arguments; no shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.
@@ -373,6 +425,26 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket; none = the word `off`.
+    pub socket: Option<PathBuf>,
+    /// Who may use it besides root and our own user.
+    pub group: Option<Group>,
+    /// Where a command may find it besides.
+    pub others: Vec<PathBuf>,
+}
+
+/// A group of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// By its name in /etc/group.
+    Name(String),
+    /// By its number.
+    Number(u32),
 }
 
 /// `[log]`.

@@ -3,6 +3,7 @@
 //! Facts as Microsoft documents them for its national clouds; where the documents are silent (DoD,
 //! China) as the makers of mail clients found them. Every one of them has a key that overrides it.
 
+use super::Limit;
 use super::grant::GrantWord as Grant;
 use super::value::words;
 
@@ -117,6 +118,36 @@ impl Preset {
     /// both in EHLO, before TLS and inside it.
     pub fn has_binarymime(self) -> bool {
         self == Self::Office365
+    }
+}
+
+/// What a provider takes: of one mailbox in a day, in one transaction, in one message.
+pub(super) struct Bounds {
+    /// Recipients in 24 hours.
+    pub recipients_per_day: Limit,
+    /// Recipients of one transaction.
+    pub max_recipients: Limit,
+    /// Octets of one message.
+    pub max_message_size: u64,
+}
+
+impl Preset {
+    /// As the providers tell it. Where they are silent it is Exchange Online's day and size, and the 100
+    /// recipients that every server takes (RFC 5321 §4.5.3.1.8).
+    pub fn bounds(self) -> Bounds {
+        let (recipients_per_day, max_recipients, megabytes) = match self {
+            // An administrator may set 1 to 1,000 recipients for a mailbox; 500 is what it has before.
+            Self::Office365 | Self::Outlook => (Limit::AtMost(10_000), 500, 35),
+            Self::Hve => (Limit::Unlimited, 50, 10),
+            // Of Workspace; an account without it has 500 a day.
+            Self::Gmail => (Limit::AtMost(2_000), 100, 25),
+            Self::Yahoo | Self::Generic => (Limit::AtMost(10_000), 100, 35),
+        };
+        Bounds {
+            recipients_per_day,
+            max_recipients: Limit::AtMost(max_recipients),
+            max_message_size: megabytes << 20,
+        }
     }
 }
 

@@ -70,8 +70,10 @@ pub fn keys() -> Vec<String> {
     }
     let around = Surroundings {
         base: PathBuf::new(),
+        now: std::time::SystemTime::UNIX_EPOCH,
         hostname: String::from("localhost"),
         state_dir: PathBuf::from("/var/lib/submitd"),
+        runtime_dir: None,
         read_secret: &|_| Err(Wrong::new("", "")),
         find_file: &|path, _| (SecretFile::unguarded(path), None),
         variable: &|_| None,
@@ -113,7 +115,7 @@ pub(super) fn judge_strangers(walk: &Walk) {
 }
 
 fn remedy(stranger: &Stranger, known: &[String]) -> String {
-    let tables = ["listener", "user", "account", "queue", "headers", "log"];
+    let tables = ["listener", "user", "account", "queue", "notify", "headers", "admin", "log"];
     let here: Vec<&str> = known
         .iter()
         .map(String::as_str)

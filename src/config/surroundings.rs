@@ -67,6 +67,7 @@ pub(super) struct Machine {
     base: PathBuf,
     credentials: Option<PathBuf>,
     state_dir: PathBuf,
+    runtime_dir: Option<PathBuf>,
     user: u32,
     offered: Vec<(String, String)>,
 }
@@ -91,6 +92,7 @@ impl Machine {
             base: Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default(),
             credentials: variable(variables, "CREDENTIALS_DIRECTORY").map(PathBuf::from),
             state_dir: usual_state(variables, user),
+            runtime_dir: directory(variables, "RUNTIME_DIRECTORY"),
             user,
             offered: OFFERED
                 .iter()
@@ -105,8 +107,10 @@ impl Machine {
     pub fn look<T>(&self, see: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         see(&Surroundings {
             base: self.base.clone(),
+            now: std::time::SystemTime::now(),
             hostname: hostname(),
             state_dir: self.state_dir.clone(),
+            runtime_dir: self.runtime_dir.clone(),
             read_secret: &|path| {
                 secrets::read(path, &self.base, self.credentials.as_deref(), self.user)
             },
@@ -138,12 +142,16 @@ fn variable<'v>(variables: &'v [(String, String)], name: &str) -> Option<&'v str
     found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
 }
 
+/// A directory that systemd gives us; it parts several by colons.
+fn directory(variables: &[(String, String)], name: &str) -> Option<PathBuf> {
+    variable(variables, name).and_then(|list| list.split(':').next()).map(PathBuf::from)
+}
+
 /// Where state lives unless the configuration says so.
 fn usual_state(variables: &[(String, String)], user: u32) -> PathBuf {
-    // systemd parts several state directories by colons
-    let state = variable(variables, "STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    let state = directory(variables, "STATE_DIRECTORY");
     match (state, variable(variables, "HOME").filter(|_| user != 0)) {
-        (Some(state), _) => PathBuf::from(state),
+        (Some(state), _) => state,
         (None, Some(home)) => Path::new(home).join(".local/state/submitd"),
         (None, None) => PathBuf::from("/var/lib/submitd"),
     }

@@ -36,6 +36,8 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// `[table]`.
     Table(Table),
+    /// A date or time, as written.
+    Date(String),
     /// What no key takes: its name in words.
     Other(&'static str),
 }
@@ -85,6 +87,7 @@ impl Node {
             Value::Bool(_) => "true or false",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
+            Value::Date(_) => "a date or time",
             Value::Other(kind) => kind,
         }
     }

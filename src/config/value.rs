@@ -6,7 +6,7 @@
 use super::Limit;
 use super::tree::{Node, Origin, Value};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Why a value cannot be taken; it holds no secret.
 #[derive(Debug)]
@@ -259,6 +259,25 @@ fn duration(node: &Node) -> Result<Duration, Wrong> {
 
 fn is_month_or_year(unit: &str) -> bool {
     unit == "M" || ["month", "y"].iter().any(|start| unit.starts_with(start))
+}
+
+/// A day, `2027-05-31`, or a moment of it: the day's beginning in UTC, so that nothing ends before it is
+/// told to.
+impl Written for SystemTime {
+    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
+        const REMEDY: &str = "write the day, such as \"2027-05-31\"";
+        let (Value::Text(text) | Value::Date(text)) = &node.value else {
+            return Err(vec![expected("a date", node)]);
+        };
+        let day = text.trim();
+        let day = if day.len() == 10 { format!("{day}T00:00:00Z") } else { day.to_owned() };
+        humantime::parse_rfc3339(&day)
+            .map_err(|_| vec![Wrong::new(format!("{text:?} is not a date"), REMEDY)])
+    }
+    fn write(&self) -> String {
+        let text = humantime::format_rfc3339_seconds(*self).to_string();
+        quote(text.strip_suffix("T00:00:00Z").unwrap_or(&text))
+    }
 }
 
 /// Pauses between tries.

@@ -1,7 +1,7 @@
 //! One try of one mail: token, delivery, one renewal where the token is refused, settlement.
 //!
 //! It promises that the token is had before anything is connected, that only unsettled recipients are
-//! sent, and that it does not end before what happened is durably noted: while the store refuses, the
+//! sent, no more of them than fit into one transaction, and that it does not end before what happened is durably noted: while the store refuses, the
 //! lane it belongs to is stopped rather than a mail sent twice.
 
 use super::plan::{self, Answers, Lesson, Plan, Rules};
@@ -15,13 +15,14 @@ use crate::mail::Envelope;
 use crate::mail::bounce::Kind;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
-use crate::queue::{Entry, Next, RecipientState, Settlement, StoreError, Submission};
+use crate::queue::{Charge, Entry, Next, RecipientState, Settlement, StoreError, Submission};
+use crate::smtp::Reply;
 use crate::upstream::{Body, Courier, Credential, Failure, Fault, Outgoing, Stage};
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -62,8 +63,19 @@ pub(super) struct Attempt<T, C> {
     /// The account is in trouble and this try looks whether it still is.
     pub probe: bool,
     pub busy_pause: Duration,
+    /// Other ways to the same mailbox, which must not keep its connections meanwhile.
+    pub others: Vec<Arc<C>>,
+    pub errand: Errand,
+}
+
+/// What a try is for.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    /// One transaction with these recipients, by their places in the envelope. The charge is what they
+    /// use of the mailbox's day, where that is counted.
+    Send(Vec<usize>, Option<Charge>),
     /// Its days are over and this is why it cannot even be tried.
-    pub expired: Option<(Option<Pause>, String)>,
+    Expire(Option<Pause>, String),
 }
 
 /// What a try leaves for its lane.
@@ -71,42 +83,84 @@ pub(super) struct Attempt<T, C> {
 pub(super) struct Ended {
     pub account: String,
     pub started: Instant,
+    /// What was counted of the mailbox's day and was not sent.
+    pub refund: Option<Charge>,
     pub lesson: Lesson,
     /// Ends when the lane has learned.
     pub turn: Turn,
+}
+
+/// What came of the errand.
+struct Tried {
+    plan: Plan,
+    /// Whether the upstream was asked.
+    reached: bool,
+    /// Recipients the upstream took, or may have taken.
+    taken: usize,
+    /// Whether the charge is in the store, with the `attempting` mark.
+    charged: bool,
+}
+
+impl Tried {
+    fn nothing(plan: Plan, reached: bool) -> Self {
+        Self { plan, reached, taken: 0, charged: false }
+    }
 }
 
 impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     /// Runs it to its durable end.
     pub async fn run(mut self) -> Ended {
         let started = Instant::now();
-        let (plan, reached) = self.outcome().await;
-        self.log(&plan);
-        self.settle(&plan).await;
+        let tried = self.outcome().await;
+        let refund = self.refund(tried.taken);
+        self.log(&tried.plan);
+        self.settle(&tried.plan, refund.as_ref().filter(|_| tried.charged)).await;
+        if matches!(tried.plan.next, Next::Failed) {
+            self.shared.health.ring();
+        }
         drop(self.claim);
-        if !reached && self.expired.is_none() {
+        let account = self.member.account.name.clone();
+        if !tried.reached && matches!(self.errand, Errand::Send(..)) {
             // The upstream was not asked: a message of the pace was taken for nothing.
             self.turn.give_back();
         }
-        let account = self.member.account.name.clone();
-        Ended { account, started, lesson: plan.lesson, turn: self.turn }
+        Ended { account, started, refund, lesson: tried.plan.lesson, turn: self.turn }
     }
 
-    async fn outcome(&self) -> (Plan, bool) {
-        let account = &self.member.account;
-        if let Some((pause, words)) = &self.expired {
-            let now = (self.settings.clock)();
-            let rules = self.rules();
-            return (plan::plan_expired(&self.entry, pause.clone(), words, &rules, now), false);
+    async fn outcome(&self) -> Tried {
+        match &self.errand {
+            Errand::Send(open, charge) => self.send(open, charge.as_ref()).await,
+            Errand::Expire(pause, words) => {
+                let now = (self.settings.clock)();
+                let rules = self.rules();
+                let plan = plan::plan_expired(&self.entry, pause.clone(), words, &rules, now);
+                Tried::nothing(plan, false)
+            }
         }
+    }
+
+    /// What of the charge was not used.
+    fn refund(&self, taken: usize) -> Option<Charge> {
+        let Errand::Send(_, Some(charge)) = &self.errand else { return None };
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        let recipients = charge.recipients.saturating_sub(taken);
+        (recipients > 0).then(|| Charge { recipients, ..charge.clone() })
+    }
+
+    async fn send(&self, open: &[usize], charge: Option<&Charge>) -> Tried {
+        let account = &self.member.account;
         let token = match self.shared.tokens.access_token(&account.name).await {
             Ok(token) => token,
-            Err(error) => return (self.without_token(error), false),
+            Err(error) => return Tried::nothing(self.without_token(error), false),
         };
-        let open = open_recipients(&self.entry);
+        for other in &self.others {
+            other.close_idle().await;
+        }
+        let charged = AtomicBool::new(false);
+        let deliver = |token| self.deliver(open, token, charge, &charged);
         debug!(id = %self.entry.id, account = %account.name, recipients = open.len(),
             attempts = self.entry.attempts, "delivering");
-        let mut answers = self.deliver(&open, &token).await;
+        let mut answers = deliver(token.clone()).await;
         if refused(&answers) {
             self.shared.tokens.refuse(&account.name, &token);
             // A probe already came with a token made after the last refusal: another one proves nothing.
@@ -114,21 +168,29 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
                 info!(id = %self.entry.id, account = %account.name, "token refused, renewing it once");
                 match self.shared.tokens.access_token(&account.name).await {
                     Ok(token) => {
-                        answers = self.deliver(&open, &token).await;
+                        answers = deliver(token.clone()).await;
                         if refused(&answers) {
                             self.shared.tokens.refuse(&account.name, &token);
                         }
                     }
-                    Err(error) => return (self.without_token(error), true),
+                    Err(error) => return Tried::nothing(self.without_token(error), true),
                 }
             }
         }
         let now = (self.settings.clock)();
-        (plan::plan(&self.entry, &answers, &self.rules(), now, jitter()), true)
+        let plan = plan::plan(&self.entry, &answers, &self.rules(), now, jitter());
+        let charged = charged.into_inner();
+        Tried { plan, reached: true, taken: taken(&answers), charged }
     }
 
-    /// One go at the upstream; `open` are places in the envelope.
-    async fn deliver(&self, open: &[usize], token: &AccessToken) -> Answers {
+    /// One go at the upstream; `open` are places in the envelope. Notes whether the charge was stored.
+    async fn deliver(
+        &self,
+        open: &[usize],
+        token: AccessToken,
+        charge: Option<&Charge>,
+        charged: &AtomicBool,
+    ) -> Answers {
         let reader = match self.shared.queue.body(&self.entry).await {
             Ok(reader) => reader,
             Err(error) => {
@@ -141,14 +203,16 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let envelope = narrowed(&self.entry.envelope, open);
         let id = self.entry.id;
         let commit = pin!(async move {
-            self.shared.queue.attempting(id).await.map_err(|error| error.to_string())
+            let marked = self.shared.queue.attempting_charged(id, charge.cloned()).await;
+            charged.fetch_or(marked.is_ok(), Ordering::Relaxed);
+            marked.map_err(|error| error.to_string())
         });
         let mut body = Source(reader);
         let mail =
             Outgoing { id, envelope: &envelope, size: self.entry.size, body: &mut body, commit };
         let credential = Credential {
             mailbox: self.member.account.mailbox.clone(),
-            token: token.secret.clone(),
+            token: token.secret,
             usable_until: token.usable_until,
         };
         let outcome = self.member.courier.deliver(mail, &credential).await;
@@ -178,19 +242,27 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             uncertain_pause: self.settings.uncertain_pause,
             busy_pause: self.busy_pause,
             on_uncertain: self.member.account.on_uncertain,
+            reports_elsewhere: self.reporter().name != self.member.account.name,
             account: &self.member.account.name,
             mailbox: &self.member.account.mailbox,
         }
     }
 }
 
+impl<T, C> Attempt<T, C> {
+    /// Through which account the sender is told.
+    fn reporter(&self) -> &Account {
+        self.settings.bounces.as_ref().unwrap_or(&self.member.account)
+    }
+}
+
 impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     /// Notes the plan, however long the store refuses: nothing else of this lane is sent meanwhile,
     /// since a mail that was taken and not noted would be sent again.
-    async fn settle(&self, plan: &Plan) {
+    async fn settle(&self, plan: &Plan, refund: Option<&Charge>) {
         let mut pause = Duration::from_secs(1);
         let mut held = None;
-        while let Err(error) = self.settle_once(plan).await {
+        while let Err(error) = self.settle_once(plan, refund).await {
             error!(id = %self.entry.id, account = %self.member.account.name, %error,
                 "cannot note what became of a mail; nothing more is sent through this mailbox until that \
                  works: look at the disk of state_dir");
@@ -203,7 +275,7 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         }
     }
 
-    async fn settle_once(&self, plan: &Plan) -> Result<(), StoreError> {
+    async fn settle_once(&self, plan: &Plan, refund: Option<&Charge>) -> Result<(), StoreError> {
         let report = self.report(plan).await?;
         let delay_told = report.is_some()
             && plan.notice.as_ref().is_some_and(|notice| notice.tells(Kind::Delayed));
@@ -215,6 +287,7 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             delay_told,
             error: plan.error.clone(),
             report,
+            refund: refund.cloned(),
         };
         self.shared.queue.settle(self.entry.id, settlement).await
     }
@@ -222,7 +295,8 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     async fn report(&self, plan: &Plan) -> Result<Option<Submission>, StoreError> {
         let Some(notice) = &plan.notice else { return Ok(None) };
         let reporter = Reporter {
-            account: &self.member.account,
+            account: self.reporter(),
+            upstream: &self.member.account.upstream.host,
             hostname: &self.settings.hostname,
             expire: self.settings.schedule.expire,
             now: (self.settings.clock)(),
@@ -311,10 +385,26 @@ impl Body for Source {
     }
 }
 
-fn open_recipients(entry: &Entry) -> Vec<usize> {
-    (0..entry.envelope.recipients.len())
-        .filter(|index| !entry.recipients.get(*index).is_some_and(RecipientState::is_settled))
-        .collect()
+/// Who is to be sent to in one transaction of at most `most`: those who had no turn in this round, or
+/// where there are none, those who were put off.
+pub(super) fn open_recipients(entry: &Entry, most: usize) -> Vec<usize> {
+    let all = || entry.recipients.iter().enumerate();
+    let waiting = all().filter(|(_, state)| **state == RecipientState::Waiting);
+    let mut open: Vec<usize> = waiting.map(|(index, _)| index).take(most).collect();
+    if open.is_empty() {
+        let deferred = all().filter(|(_, state)| !state.is_settled());
+        open = deferred.map(|(index, _)| index).take(most).collect();
+    }
+    open
+}
+
+/// Recipients the upstream took, or may have taken.
+fn taken(answers: &Answers) -> usize {
+    let may_be = |result: &Result<Reply, Failure>| match result {
+        Ok(_) => true,
+        Err(failure) => matches!(judge(failure), Verdict::Uncertain),
+    };
+    answers.heard.iter().filter(|(_, result)| may_be(result)).count()
 }
 
 /// The envelope with the open recipients only: a delivered one is never sent again.

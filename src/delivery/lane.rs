@@ -4,21 +4,22 @@
 //! trouble is probed by one mail at a time, and that nothing is started while a settlement is stuck.
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
-use super::attempt::{Attempt, Ended, Member, Stuck};
+use super::attempt::{Attempt, Ended, Errand, Member, Stuck, open_recipients};
+use super::day::{Day, most};
 use super::limits::{grown, stricter};
 use super::plan::Lesson;
 use super::room::{Room, Taught};
 use super::standing::tell;
+use super::supervisor::key;
 use super::trouble::{Change, Trouble, learn};
-use super::verdict::Pause;
 use super::{Settings, Shared, random, turn};
-use crate::config::Limit;
+use crate::config::{Account, Limit, Upstream};
 use crate::oauth::TokenSource;
 use crate::queue::{Entry, StoreError};
 use crate::upstream::Courier;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -49,6 +50,8 @@ pub(super) enum Order<C> {
 struct Seat<C> {
     member: Arc<Member<C>>,
     trouble: Option<Trouble>,
+    /// The sender that had its turn last.
+    turn: String,
     /// Whether mail whose days are over is to be looked for, since nothing is tried.
     sweep: bool,
     watcher: AbortHandle,
@@ -60,6 +63,19 @@ impl<C> Drop for Seat<C> {
     }
 }
 
+/// Accounts that wait for nothing of their own.
+fn well<C>(seats: &[Seat<C>]) -> impl Iterator<Item = &Account> {
+    seats.iter().filter(|seat| seat.trouble.is_none()).map(|seat| &*seat.member.account)
+}
+
+/// What became of starting a try.
+enum Begun {
+    Yes,
+    InHand,
+    /// It waits so long for recipients of the day.
+    DayIsFull(Duration),
+}
+
 /// The lane's own state.
 pub(super) struct Lane<T, C> {
     shared: Arc<Shared<T>>,
@@ -69,6 +85,7 @@ pub(super) struct Lane<T, C> {
     /// Slots and pace, shared with mail that passes through.
     room: Arc<Room>,
     lessons: mpsc::UnboundedReceiver<Taught>,
+    day: Day,
     busy_in_row: u32,
     tries: JoinSet<Ended>,
     stuck: Arc<Stuck>,
@@ -78,6 +95,7 @@ pub(super) struct Lane<T, C> {
 
 impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     pub fn new(shared: Arc<Shared<T>>, settings: Arc<Settings>, members: Vec<Member<C>>) -> Self {
+        let lane = members.first().map(|member| key(&member.account)).unwrap_or_default();
         let wake: Arc<Notify> = Arc::default();
         let (teach, lessons) = mpsc::unbounded_channel();
         let room = Room::new(wake.clone(), teach);
@@ -88,6 +106,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             turn: 0,
             room: Arc::new(room),
             lessons,
+            day: Day::new(format!("{} {}", lane.0, lane.1)),
             busy_in_row: 0,
             tries: JoinSet::new(),
             stuck: Arc::default(),
@@ -153,30 +172,32 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     fn serve(&mut self, settings: Arc<Settings>, members: Vec<Member<C>>) {
         let now = Instant::now().into_std();
         self.settings = settings;
-        let limits = members.iter().map(|member| &member.account.upstream);
-        let (connections, pace) =
-            limits.fold((Limit::Unlimited, Limit::Unlimited), |(connections, pace), upstream| {
-                (
-                    stricter(connections, upstream.connections),
-                    stricter(pace, upstream.messages_per_minute),
-                )
-            });
+        let strictest = |limit: fn(&Upstream) -> Limit| {
+            let limits = members.iter().map(|member| limit(&member.account.upstream));
+            limits.fold(Limit::Unlimited, stricter)
+        };
+        let connections = strictest(|upstream| upstream.connections);
+        let pace = strictest(|upstream| upstream.messages_per_minute);
         let names: Vec<&str> = members.iter().map(|m| m.account.name.as_str()).collect();
         self.room.places().set(connections, pace, &names, now);
+        self.day.set(strictest(|upstream| upstream.recipients_per_day));
         let mut old = std::mem::take(&mut self.seats);
         for member in members {
             let known = old.iter().position(|seat| seat.member.account.name == member.account.name);
-            let trouble = match known.map(|index| old.swap_remove(index)) {
-                Some(mut seat) if seat.member.account == member.account => seat.trouble.take(),
-                Some(_) => {
-                    self.shared.well(&member.account.name);
-                    None
+            let (trouble, turn) = match known.map(|index| old.swap_remove(index)) {
+                Some(mut seat) if seat.member.account == member.account => {
+                    (seat.trouble.take(), std::mem::take(&mut seat.turn))
                 }
-                None => None,
+                Some(mut seat) => {
+                    self.shared.health.well(&member.account.name);
+                    (None, std::mem::take(&mut seat.turn))
+                }
+                None => (None, String::new()),
             };
             self.room.places().mark(&member.account.name, trouble.as_ref(), now);
             let watcher = self.watch(member.account.name.clone());
-            self.seats.push(Seat { member: Arc::new(member), trouble, sweep: false, watcher });
+            let member = Arc::new(member);
+            self.seats.push(Seat { member, trouble, turn, sweep: false, watcher });
         }
     }
 
@@ -199,7 +220,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         if self.stuck.any() {
             return far;
         }
-        if let Err(error) = self.sweep().await {
+        if let Err(error) = self.prepare().await {
             error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
             return now + STORE_PAUSE;
         }
@@ -208,7 +229,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             // A slot comes free by a mail that ends; only pauses and pace need a clock.
             return more.map_or(far, Instant::from_std).min(far);
         }
-        let (found, again) = match self.gather(now, free).await {
+        let (found, mut again) = match self.gather(now, free).await {
             Ok(found) => found,
             Err(error) => {
                 error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
@@ -217,9 +238,24 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         };
         let mut started = 0;
         for (seat, entry) in turn::in_turn(found, self.turn) {
-            if started < free && self.start(seat, entry, None) {
-                started += 1;
-                self.turn = seat + 1;
+            if started == free {
+                break;
+            }
+            let sender = entry.turn();
+            match self.send(seat, entry) {
+                Begun::Yes => {
+                    started += 1;
+                    self.turn = seat + 1;
+                    self.seats
+                        .get_mut(seat)
+                        .into_iter()
+                        .for_each(|seat| seat.turn.clone_from(&sender));
+                }
+                Begun::InHand => {}
+                Begun::DayIsFull(wait) => {
+                    again = again.min(now + wait);
+                    break;
+                }
             }
         }
         if started < free {
@@ -259,7 +295,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let wall = (self.settings.clock)();
             let beyond = wall.checked_add(self.settings.furthest());
             let queue = &self.shared.queue;
-            let entries = queue.due_or_beyond(name, wall, beyond, most, &skip).await?;
+            let time = (wall, beyond);
+            let entries = queue.due_in_turn(name, time, most, &skip, &seat.turn).await?;
             if entries.len() < most {
                 let mut besides = skip;
                 besides.extend(entries.iter().map(|entry| entry.id));
@@ -274,6 +311,15 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Ok((found, again))
     }
 
+    /// What comes before any try: the day as the store knows it, and mail whose days are over.
+    async fn prepare(&mut self) -> Result<(), StoreError> {
+        let now = (self.settings.clock)();
+        self.day.load(&self.shared, now).await?;
+        self.show_day(now);
+        self.day.look(&self.shared, &self.settings, well(&self.seats));
+        self.sweep().await
+    }
+
     /// Gives up mail whose days are over in accounts that are in trouble: it is not tried one by one,
     /// since each pause has one probe only.
     async fn sweep(&mut self) -> Result<(), StoreError> {
@@ -281,7 +327,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let Some(seat) = self.seats.get_mut(index).filter(|seat| seat.sweep) else { continue };
             seat.sweep = false;
             let Some(trouble) = &seat.trouble else { continue };
-            let noted = trouble.cause.noted();
+            let (pause, words) = trouble.cause.noted();
             let name = seat.member.account.name.clone();
             let wall = (self.settings.clock)();
             let expire = self.settings.schedule.expire;
@@ -289,7 +335,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let entries = self.shared.queue.due(&name, wall, SWEEP, &skip).await?;
             for entry in entries {
                 if entry.accepted.checked_add(expire).is_some_and(|end| wall >= end)
-                    && self.start(index, entry, Some(noted.clone()))
+                    && self.start(index, entry, Errand::Expire(pause.clone(), words.clone()))
                     && let Some(seat) = self.seats.get_mut(index)
                 {
                     seat.sweep = true;
@@ -299,37 +345,55 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Ok(())
     }
 
+    /// Starts one transaction of the mail, where the day has room for it.
+    fn send(&mut self, index: usize, entry: Entry) -> Begun {
+        let Some(seat) = self.seats.get(index) else { return Begun::InHand };
+        let now = (self.settings.clock)();
+        let fits = most(seat.member.account.upstream.max_recipients).min(self.day.most());
+        let open = open_recipients(&entry, fits);
+        if let Some(until) = self.day.when(open.len(), now) {
+            self.day.wait(open.len(), (now, until), &self.shared, well(&self.seats));
+            return Begun::DayIsFull(until.duration_since(now).unwrap_or_default());
+        }
+        let charge = self.day.take(open.len(), now);
+        if self.start(index, entry, Errand::Send(open, charge.clone())) {
+            return Begun::Yes;
+        }
+        charge.iter().for_each(|charge| self.day.give_back(charge));
+        Begun::InHand
+    }
+
     /// Starts one try; no where the mail is in hand already, or the place was taken meanwhile.
-    fn start(
-        &mut self,
-        index: usize,
-        entry: Entry,
-        expired: Option<(Option<Pause>, String)>,
-    ) -> bool {
+    fn start(&mut self, index: usize, entry: Entry, errand: Errand) -> bool {
         let Some(seat) = self.seats.get_mut(index) else { return false };
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
             return false;
         };
         let account = &seat.member.account.name;
-        let turn = match expired {
-            None => self.room.take(account),
-            Some(_) => Some(self.room.slip_by(account)),
+        let turn = match errand {
+            Errand::Send(..) => self.room.take(account),
+            Errand::Expire(..) => Some(self.room.slip_by(account)),
         };
         let Some(turn) = turn else { return false };
+        let member = seat.member.clone();
+        let (probe, own) = (seat.trouble.is_some(), &member.courier);
+        let couriers = self.seats.iter().map(|seat| &seat.member.courier);
+        let others = couriers.filter(|other| !Arc::ptr_eq(own, other)).cloned().collect();
         let spread = Duration::from_millis(random() % 2000);
         self.tries.spawn(
             Attempt {
                 shared: self.shared.clone(),
                 settings: self.settings.clone(),
-                member: seat.member.clone(),
+                member,
                 stuck: self.stuck.clone(),
                 wake: self.wake.clone(),
                 claim,
                 turn,
                 entry,
-                probe: seat.trouble.is_some(),
+                probe,
                 busy_pause: grown(BUSY, self.busy_in_row) + spread,
-                expired,
+                others,
+                errand,
             }
             .run(),
         );
@@ -348,14 +412,16 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             }
         };
         // Its turn ends behind what it teaches: the next one knows it.
-        let Ended { account, started, lesson, turn } = ended;
-        self.heed(&Taught { account, started: started.into_std(), lesson });
+        let Ended { account, started, refund, lesson, turn } = ended;
+        refund.iter().for_each(|refund| self.day.give_back(refund));
+        self.heed(&Taught { account, started: started.into_std(), lesson, recipients: 0 });
         drop(turn);
     }
 
     /// Learns from a mail, queued or passing.
     fn heed(&mut self, taught: &Taught) {
         let now = Instant::now().into_std();
+        self.count(taught.recipients);
         match &taught.lesson {
             Lesson::Busy(known) => {
                 let until = now + grown(CROWDED, self.busy_in_row);
@@ -382,6 +448,35 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         }
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);
+        if matches!(taught.lesson, Lesson::Well) && seat.trouble.is_none() {
+            self.shared.health.sent(&taught.account);
+            self.room.places().known_to_send(&taught.account);
+        }
+    }
+
+    /// Counts recipients of a mail that passed through against the day, and lets clients know of a full one.
+    fn count(&mut self, recipients: usize) {
+        let wall = (self.settings.clock)();
+        if recipients > 0
+            && let Some(charge) = self.day.take(recipients, wall)
+        {
+            let queue = self.shared.queue.clone();
+            tokio::spawn(async move {
+                if let Err(error) = queue.charge(charge).await {
+                    error!(%error, "recipients of the day are counted until the next start only");
+                }
+            });
+        }
+        self.show_day(wall);
+    }
+
+    /// Tells clients that wait whether the day has room, and until when not.
+    fn show_day(&mut self, wall: SystemTime) {
+        let full =
+            self.day.when(1, wall).map(|until| until.duration_since(wall).unwrap_or_default());
+        let now = Instant::now().into_std();
+        let is_counted = self.day.most() < usize::MAX;
+        self.room.places().day(is_counted, full.map(|wait| now + wait));
     }
 
     fn names(&self) -> String {

@@ -9,8 +9,11 @@
 //! It must not know how mail came in (`session`), how a token is had (`oauth`) or how SMTP is spoken
 //! (`upstream`).
 
+mod allowance;
 mod attempt;
+mod day;
 pub mod direct;
+mod health;
 mod lane;
 pub mod limits;
 pub mod notice;
@@ -34,8 +37,9 @@ use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
 use direct::Passages;
+pub use health::Health;
 pub use standing::Standing;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -44,8 +48,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// A mail whose fate is unknown is not sent again before this.
-const UNCERTAIN_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// So much further ahead than any pause a due time may lie before the clock is blamed for it.
+const SLACK: Duration = Duration::from_secs(10 * 60);
 
 /// Tells the time of day.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -61,6 +65,8 @@ pub struct Settings {
     pub delay_notice: Duration,
     /// A mail whose fate is unknown is not sent again before this.
     pub uncertain_pause: Duration,
+    /// Through which account all reports go; none = through that of the mail they speak of.
+    pub bounces: Option<Arc<Account>>,
     /// The time of day; tests bring their own.
     pub clock: Clock,
 }
@@ -68,6 +74,9 @@ pub struct Settings {
 impl Settings {
     /// As the configuration says, with the system's clock.
     pub fn of(config: &Config) -> Self {
+        let bounces = config.queue.bounce_account.as_ref();
+        let named =
+            |name: &String| config.accounts.iter().find(|account| account.name == *name).cloned();
         Self {
             hostname: config.hostname.clone(),
             schedule: Schedule {
@@ -75,23 +84,53 @@ impl Settings {
                 expire: config.queue.expire,
             },
             delay_notice: config.queue.delay_notice,
-            uncertain_pause: UNCERTAIN_PAUSE,
+            uncertain_pause: config.queue.uncertain_pause,
+            bounces: bounces.and_then(named),
             clock: Arc::new(SystemTime::now),
         }
     }
 
     /// Nothing is set to be tried later than so long from now; what is was set by a clock that was wrong.
     fn furthest(&self) -> Duration {
-        self.schedule.longest().max(self.uncertain_pause).saturating_add(UNCERTAIN_PAUSE * 2)
+        self.schedule.longest().max(self.uncertain_pause).saturating_add(SLACK)
     }
 }
 
 /// Delivery at work. Dropped, it stops at once; [`Delivery::drain`] stops it gently.
 pub struct Delivery {
-    orders: mpsc::UnboundedSender<Command>,
     supervisor: JoinHandle<()>,
+    watch: Watch,
+}
+
+/// Delivery as people see and steer it; cheap to clone, good for as long as anybody looks.
+#[derive(Clone)]
+pub struct Watch {
+    orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
+}
+
+impl Watch {
+    /// Somebody mended the account (signed in again, say): it is tried now.
+    pub fn resume(&self, account: &str) {
+        // Fails only after the end, when there is nothing left to try.
+        let _ = self.orders.send(Command::Resume(account.to_owned()));
+    }
+
+    /// When the delivery loop last showed that it lives: not later than a few seconds ago, else it hangs.
+    pub fn alive(&self) -> std::time::Instant {
+        self.pulse.last()
+    }
+
+    /// The accounts that wait, and why.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.health.standings()
+    }
+
+    /// How the accounts fare, to be waited on.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
 }
 
 impl Delivery {
@@ -111,48 +150,50 @@ impl Delivery {
         C: Courier + 'static,
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
-        let standings = Arc::default();
+        let health = Health::default();
         let pulse = Arc::new(Pulse::new());
-        let shared = Arc::new(Shared {
-            queue,
-            tokens,
-            hand: Arc::default(),
-            standings: Arc::clone(&standings),
-        });
+        let shared =
+            Arc::new(Shared { queue, tokens, hand: Arc::default(), health: health.clone() });
         let (orders, inbox) = mpsc::unbounded_channel();
         let settings = Arc::new(settings);
         let mut supervisor = Supervisor::new(shared, couriers, passages, settings, pulse.clone());
         supervisor.serve(accounts);
-        Self { orders, supervisor: tokio::spawn(supervisor.run(inbox)), pulse, standings }
+        let watch = Watch { orders, pulse, health };
+        Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
+    }
+
+    /// To look on and steer.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Other accounts or settings; tries under way end as they began.
     pub fn reload(&self, settings: Settings, accounts: Vec<Arc<Account>>) {
         // Fails only after the end, when there is nothing left to reload.
-        let _ = self.orders.send(Command::Reload(settings, accounts));
+        let _ = self.watch.orders.send(Command::Reload(settings, accounts));
     }
 
     /// Somebody mended the account (signed in again, say): it is tried now.
     pub fn resume(&self, account: &str) {
-        let _ = self.orders.send(Command::Resume(account.to_owned()));
+        self.watch.resume(account);
     }
 
     /// Begins nothing more, lets tries under way end within `bound`, breaks the rest off. Says how many
     /// lanes had to be broken off: their mail is `attempting` or queued, and nothing of it is lost.
     pub async fn drain(self, bound: Duration) -> usize {
         let (done, left) = oneshot::channel();
-        let _ = self.orders.send(Command::Drain(Instant::now() + bound, done));
+        let _ = self.watch.orders.send(Command::Drain(Instant::now() + bound, done));
         left.await.unwrap_or(0)
     }
 
     /// When the delivery loop last showed that it lives: not later than a few seconds ago, else it hangs.
     pub fn alive(&self) -> std::time::Instant {
-        self.pulse.last()
+        self.watch.alive()
     }
 
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
-        lock(&self.standings).values().cloned().collect()
+        self.watch.standings()
     }
 }
 
@@ -169,7 +210,7 @@ struct Shared<T> {
     /// Mails under way with the account they go through: none is ever tried twice at once, also while
     /// an account moves from one lane to another.
     hand: Arc<Mutex<HashMap<Id, String>>>,
-    standings: Arc<Mutex<BTreeMap<String, Standing>>>,
+    health: Health,
 }
 
 impl<T> Shared<T> {
@@ -185,14 +226,6 @@ impl<T> Shared<T> {
         }
         hand.insert(id, account.to_owned());
         Some(Claim { hand: Arc::clone(&self.hand), id })
-    }
-
-    fn ill(&self, standing: Standing) {
-        lock(&self.standings).insert(standing.account.clone(), standing);
-    }
-
-    fn well(&self, account: &str) {
-        lock(&self.standings).remove(account);
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) fn notice(
     let age = now.duration_since(entry.accepted).unwrap_or_default();
     // While the account is broken a notice would only queue up behind the mail it speaks of.
     let is_late = matches!(next, Next::Retry(_))
+        && !found.rest
         && found.pause.is_none()
         && !entry.delay_told
         && age >= rules.delay_notice;
@@ -146,6 +147,7 @@ mod tests {
             uncertain_pause: HOUR,
             busy_pause: HOUR,
             on_uncertain: OnUncertain::Retry,
+            reports_elsewhere: false,
             account: "erp",
             mailbox: &Address::parse("erp@contoso.com").expect("address"),
         };

@@ -19,9 +19,14 @@ pub enum Turned {
     Late,
     /// The account waits, for longer than the client would.
     Ill(Cause),
+    /// The recipients of the day are used up.
+    DayIsFull,
     /// We stop, or the account is gone.
     Closing,
 }
+
+/// Longer than anybody waits.
+const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// What a mailbox has under way, and who waits.
 pub(super) struct Places {
@@ -32,6 +37,8 @@ pub(super) struct Places {
     not_before: Option<Instant>,
     /// The upstream was crowded and nothing went well since.
     is_crowded: bool,
+    /// Whether recipients are counted by the day, and until when that is full.
+    day: (bool, Option<Instant>),
     guests: Vec<Guest>,
     waiting: VecDeque<Waiter>,
     /// Queued mail found no place, or may have.
@@ -46,6 +53,8 @@ struct Guest {
     account: Arc<str>,
     running: usize,
     trouble: Option<Trouble>,
+    /// It is known that its mail goes.
+    sends: bool,
 }
 
 /// Called in with whether it is a probe, or turned away.
@@ -72,6 +81,7 @@ impl Places {
             running: 0,
             not_before: None,
             is_crowded: false,
+            day: (false, None),
             guests: Vec::new(),
             waiting: VecDeque::new(),
             is_queue_waiting: false,
@@ -88,11 +98,11 @@ impl Places {
         for name in accounts {
             let known = old.iter().position(|guest| &*guest.account == *name);
             let running = known.map_or(0, |index| old.swap_remove(index).running);
-            self.guests.push(Guest { account: (*name).into(), running, trouble: None });
+            let (account, trouble) = ((*name).into(), None);
+            self.guests.push(Guest { account, running, trouble, sends: false });
         }
-        for guest in old {
-            self.turn_away(&guest.account, &Turned::Closing);
-        }
+        let is_gone = |name: &str| old.iter().any(|guest| &*guest.account == name);
+        self.turn_away(now + FOREVER, is_gone, &Turned::Closing);
         self.serve(now);
     }
 
@@ -117,9 +127,30 @@ impl Places {
         self.guest(account).map_or(0, |guest| guest.running)
     }
 
-    /// Whether nothing is known against account and upstream.
+    /// Whether it is known that mail of the account goes, and nothing is known against it.
     pub fn is_well(&self, account: &str) -> bool {
-        !self.is_crowded && self.guest(account).is_none_or(|guest| guest.trouble.is_none())
+        let is_well = |guest: &Guest| guest.trouble.is_none() && guest.sends;
+        !self.is_crowded && self.guest(account).is_none_or(is_well)
+    }
+
+    /// A mail of the account went.
+    pub fn known_to_send(&mut self, account: &str) {
+        if let Some(guest) = self.guest_mut(account) {
+            guest.sends = true;
+        }
+    }
+
+    /// Whether recipients are counted by the day, and until when it is full.
+    pub fn day(&mut self, is_counted: bool, full: Option<Instant>) {
+        self.day = (is_counted, full);
+        if let Some(until) = full {
+            self.turn_away(until, |_| true, &Turned::DayIsFull);
+        }
+    }
+
+    /// Whether recipients are counted by the day.
+    pub fn is_day_counted(&self) -> bool {
+        self.day.0
     }
 
     /// Places that are free, whoever takes them.
@@ -208,9 +239,10 @@ impl Places {
     pub fn mark(&mut self, account: &str, trouble: Option<&Trouble>, now: Instant) {
         if let Some(guest) = self.guest_mut(account) {
             guest.trouble = trouble.cloned();
+            guest.sends &= trouble.is_none();
         }
         if let Some(Trouble { until, cause, .. }) = trouble {
-            self.turn_away_before(account, *until, &Turned::Ill(cause.clone()));
+            self.turn_away(*until, |name| name == account, &Turned::Ill(cause.clone()));
         }
         self.serve(now);
     }
@@ -227,6 +259,9 @@ impl Places {
         };
         if let Some(trouble) = guest.trouble.as_ref().filter(|it| it.until > deadline) {
             return Err(Turned::Ill(trouble.cause.clone()));
+        }
+        if self.day.1.is_some_and(|until| until > deadline) {
+            return Err(Turned::DayIsFull);
         }
         let account = guest.account.clone();
         let (door, called) = oneshot::channel();
@@ -247,7 +282,8 @@ impl Places {
             Leave::Not { until } => until,
             Leave::Yes { .. } => None,
         };
-        [crowd, pause, self.pace.next(now)].into_iter().flatten().max()
+        let day = self.day.1.filter(|until| *until > now);
+        [crowd, pause, day, self.pace.next(now)].into_iter().flatten().max()
     }
 
     fn leave_of(&self, account: &str, now: Instant) -> Leave {
@@ -267,7 +303,7 @@ impl Places {
         let mut at = 0;
         while at < self.waiting.len() {
             let kept = usize::from(self.is_queue_waiting && self.is_queue_next);
-            if self.free(now) <= kept {
+            if self.free(now) <= kept || self.day.1.is_some_and(|until| until > now) {
                 return;
             }
             let leave = self.leave_of(&self.waiting[at].account, now);
@@ -285,18 +321,11 @@ impl Places {
         }
     }
 
-    fn turn_away(&mut self, account: &str, why: &Turned) {
-        let patient = self.waiting.iter().map(|waiter| waiter.deadline).max();
-        if let Some(longest) = patient {
-            self.turn_away_before(account, longest + Duration::from_secs(1), why);
-        }
-    }
-
-    /// Sends away who waits for this account, and not until then.
-    fn turn_away_before(&mut self, account: &str, until: Instant, why: &Turned) {
+    /// Sends away who waits for such an account, and not until then.
+    fn turn_away(&mut self, until: Instant, whose: impl Fn(&str) -> bool, why: &Turned) {
         let all = std::mem::take(&mut self.waiting);
         for waiter in all {
-            if &*waiter.account == account && waiter.deadline < until {
+            if whose(&waiter.account) && waiter.deadline < until {
                 let _ = waiter.door.send(Err(why.clone()));
             } else {
                 self.waiting.push_back(waiter);
@@ -332,6 +361,7 @@ mod tests {
             Ok(Ok(true)) => "probe",
             Ok(Err(Turned::Late)) => "late",
             Ok(Err(Turned::Ill(_))) => "ill",
+            Ok(Err(Turned::DayIsFull)) => "full",
             Ok(Err(Turned::Closing)) => "closing",
             Err(_) => "waits",
         }
@@ -425,6 +455,24 @@ mod tests {
         long.until = until + SECOND * 21;
         places.mark("erp", Some(&long), until);
         assert_eq!(state(&mut third), "ill");
+    }
+
+    #[test]
+    fn a_day_that_is_full_lets_nobody_in() {
+        let now = Instant::now();
+        let mut places = places(2, Limit::Unlimited, now);
+        places.day(true, Some(now + SECOND * 10));
+        let mut waiting = wait(&mut places, "erp", now);
+        assert_eq!(
+            (state(&mut waiting), places.next("erp", now)),
+            ("waits", Some(now + SECOND * 10))
+        );
+        places.day(true, Some(now + SECOND * 3_600));
+        assert_eq!(state(&mut waiting), "full");
+        let refused = places.wait("erp", now + SECOND * 20, now);
+        assert!(matches!(refused, Err(Turned::DayIsFull)));
+        places.day(true, None);
+        assert_eq!(state(&mut wait(&mut places, "erp", now)), "in");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Rules<'a> {
     pub busy_pause: Duration,
     /// What happens to a mail of unknown fate.
     pub on_uncertain: OnUncertain,
+    /// Reports go through another account, so that this one's trouble does not hold them up.
+    pub reports_elsewhere: bool,
     /// The account's name.
     pub account: &'a str,
     /// The sending mailbox.
@@ -97,6 +99,7 @@ pub fn plan(
 ) -> Plan {
     let mut found = Found::default();
     let mut states = entry.recipients.clone();
+    let mut surplus = Vec::new();
     for (index, result) in &answers.heard {
         if let Some(state) = states.get_mut(*index) {
             *state = match result {
@@ -112,7 +115,15 @@ pub fn plan(
                 Err(failure) => found.note(*index, failure, rules),
             };
         }
+        if result.as_ref().is_err_and(|failure| matches!(judge(failure), Verdict::Surplus)) {
+            surplus.push(*index);
+        }
     }
+    if found.progress {
+        // They were too many for one transaction: the others made room.
+        surplus.iter().for_each(|index| states[*index] = RecipientState::Waiting);
+    }
+    found.note_others(entry, &answers.heard, &mut states);
     finish(entry, states, found, rules, now, jitter)
 }
 
@@ -169,6 +180,10 @@ pub(super) struct Found {
     progress: bool,
     retry: bool,
     surplus: bool,
+    /// Recipients are left for a transaction that follows at once.
+    pub rest: bool,
+    /// Recipients were put off in an earlier transaction of this round.
+    earlier: bool,
     uncertain: bool,
     busy: Option<&'static Known>,
     server: Option<String>,
@@ -225,6 +240,51 @@ impl Found {
         RecipientState::Deferred { reason: words }
     }
 
+    /// Those who had no part in this transaction. A mail with many recipients goes round in several: who
+    /// is `Waiting` still has its turn in this round, who is `Deferred` had it. When all had theirs, the
+    /// next round begins, and who finds no place in its first transaction waits for the next.
+    fn note_others(&mut self, entry: &Entry, heard: &[Heard], states: &mut [RecipientState]) {
+        let began = |(index, _): &Heard| {
+            matches!(entry.recipients.get(*index), Some(RecipientState::Deferred { .. }))
+        };
+        let begins_round = heard.iter().all(began);
+        let had_part = |index| heard.iter().any(|(other, _)| *other == index);
+        let mut others = states.iter().enumerate().filter(|(_, state)| !state.is_settled());
+        if !self.is_heard() && others.any(|(index, _)| !had_part(index)) {
+            // It was not about these recipients, so they keep their turn.
+            let open =
+                states.iter_mut().zip(&entry.recipients).filter(|(new, _)| !new.is_settled());
+            open.for_each(|(new, old)| new.clone_from(old));
+            return;
+        }
+        for (index, state) in states.iter_mut().enumerate() {
+            let had_part = had_part(index);
+            match state {
+                RecipientState::Deferred { .. } if !had_part && begins_round => {
+                    *state = RecipientState::Waiting;
+                    self.rest = true;
+                }
+                RecipientState::Deferred { reason } if !had_part => {
+                    self.earlier = true;
+                    self.waiting.push(Told {
+                        index,
+                        kind: Kind::Delayed,
+                        status: Enhanced(4, 0, 0),
+                        diagnostic: None,
+                        explanation: format!("The last thing that went wrong: {reason}."),
+                    });
+                }
+                RecipientState::Waiting if !had_part || self.progress => self.rest = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the upstream spoke about recipients, rather than about us, or not at all.
+    fn is_heard(&self) -> bool {
+        self.pause.is_none() && self.local.is_none() && self.server.is_none() && self.busy.is_none()
+    }
+
     fn lesson(&mut self) -> Lesson {
         if let Some((pause, words)) = self.pause.take() {
             Lesson::Account(pause, words)
@@ -263,7 +323,10 @@ fn finish(
     let next = next.take().unwrap_or(end);
     if kept {
         // The account's trouble is ours, not the sender's: somebody puts it right and sends it again.
-        found.failed.clear();
+        // Who hears of it through another account still hears.
+        if !rules.reports_elsewhere || found.pause.is_none() {
+            found.failed.clear();
+        }
     }
     let notice = if mute { None } else { notice(entry, &found, &next, rules, now) };
     Plan {
@@ -288,6 +351,9 @@ fn when(
     if found.uncertain && rules.on_uncertain == OnUncertain::Hold {
         return (Some(Next::Hold), true);
     }
+    if found.rest && found.is_heard() && !found.uncertain {
+        return (Some(Next::Retry(now)), false);
+    }
     let attempts = entry.attempts.saturating_add(1);
     let Some(scheduled) = rules.schedule.next(attempts, entry.accepted, now, jitter) else {
         return (None, true);
@@ -299,9 +365,7 @@ fn when(
         (now, false)
     } else if found.local.is_some() {
         (now + LOCAL_PAUSE, false)
-    } else if found.surplus && found.progress {
-        (now, false)
-    } else if found.retry || found.surplus {
+    } else if found.retry || found.surplus || found.earlier {
         (scheduled, true)
     } else {
         (now + rules.busy_pause, false)

@@ -1,6 +1,7 @@
 //! Makes a queueable mail of a notice: reads the original's header, writes the report's body.
 //!
-//! The report goes from the sending mailbox (Exchange refuses the null sender) to the original
+//! The report goes from the sending mailbox, or that of the account named for it (Exchange refuses the null
+//! sender), to the original
 //! envelope sender, with NOTIFY=NEVER and marked as a report of ours, so that it never begets another.
 
 use super::notice::{Notice, Told};
@@ -14,7 +15,10 @@ use std::time::{Duration, SystemTime};
 /// Who reports, and when.
 #[derive(Clone, Copy)]
 pub(super) struct Reporter<'a> {
+    /// Through which the report goes.
     pub account: &'a Account,
+    /// The server that took or refused the mail.
+    pub upstream: &'a str,
     pub hostname: &'a str,
     pub expire: Duration,
     pub now: SystemTime,
@@ -50,7 +54,7 @@ pub(super) async fn submission(
     let from = reporter.account.mailbox.clone();
     Ok(Some(Submission {
         id,
-        account: entry.account.clone(),
+        account: reporter.account.name.clone(),
         envelope: Envelope {
             smtputf8: from.needs_smtputf8() || to.needs_smtputf8(),
             sender: Some(from),
@@ -90,7 +94,7 @@ fn write(
         from: &reporter.account.mailbox,
         to,
         hostname: reporter.hostname,
-        upstream: &reporter.account.upstream.host,
+        upstream: reporter.upstream,
         date: reporter.now,
         seed: &format!("{id}{:016x}", random()),
     })

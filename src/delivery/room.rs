@@ -24,6 +24,8 @@ pub(super) struct Taught {
     pub account: String,
     pub started: Instant,
     pub lesson: Lesson,
+    /// Recipients that were sent to and not counted yet.
+    pub recipients: usize,
 }
 
 /// A place at the upstream, until it is dropped.
@@ -118,13 +120,17 @@ impl Turn {
         self.is_unused = true;
     }
 
-    /// Tells the lane what this mail says about account and upstream. That all is well is told only where
-    /// something was not.
-    pub fn teach(&self, lesson: Lesson) {
-        if matches!(lesson, Lesson::Well) && self.room.places().is_well(&self.account) {
-            return;
+    /// Tells the lane what this mail says about account and upstream, and to how many it went. That all is
+    /// well is told only where something was not, or somebody counts.
+    pub fn teach(&self, lesson: Lesson, recipients: usize) {
+        if matches!(lesson, Lesson::Well) {
+            let places = self.room.places();
+            if places.is_well(&self.account) && !(places.is_day_counted() && recipients > 0) {
+                return;
+            }
         }
-        let taught = Taught { account: self.account.to_string(), started: self.started, lesson };
+        let account = self.account.to_string();
+        let taught = Taught { account, started: self.started, lesson, recipients };
         // Fails only after the end of the lane.
         let _ = self.room.lessons.send(taught);
     }

@@ -38,7 +38,7 @@ pub(super) fn tell<T>(
     match (change, trouble) {
         (Change::Same, _) => {}
         (Change::Ended, _) | (_, None) => {
-            shared.well(name);
+            shared.health.well(name);
             info!(account = name, "the account works again");
         }
         (change, Some(trouble)) => {
@@ -82,7 +82,7 @@ pub(super) fn tell<T>(
                     seconds, meaning, remedy, words, "account waits, its mail is kept"
                 );
             }
-            shared.ill(standing);
+            shared.health.ill(standing);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::attempt::Member;
 use super::direct::{Gate, Passages, Way};
 use super::lane::{Lane, Order};
 use super::room::Room;
-use super::{Settings, Shared, lock};
+use super::{Settings, Shared};
 use crate::config::Account;
 use crate::oauth::TokenSource;
 use crate::upstream::Courier;
@@ -55,7 +55,7 @@ impl Pulse {
 /// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
 type Key = (String, String);
 
-fn key(account: &Account) -> Key {
+pub(super) fn key(account: &Account) -> Key {
     (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
 }
 
@@ -146,7 +146,7 @@ where
         }
         let names: HashSet<&str> =
             self.accounts.iter().map(|account| account.name.as_str()).collect();
-        lock(&self.shared.standings).retain(|name, _| names.contains(name.as_str()));
+        self.shared.health.keep(|name| names.contains(name));
         for (key, group) in groups {
             let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
             let couriers = self.couriers_for(&group, &known);
@@ -172,7 +172,10 @@ where
             for member in members(&lane.couriers) {
                 let name = member.account.name.clone();
                 let (shared, room) = (self.shared.clone(), lane.room.clone());
-                ways.insert(name, Arc::new(Gate { shared, member, room }));
+                let couriers = lane.couriers.iter().map(|(_, courier)| courier);
+                let others = couriers.filter(|other| !Arc::ptr_eq(other, &member.courier));
+                let others = others.cloned().collect();
+                ways.insert(name, Arc::new(Gate { shared, member, room, others }));
             }
         }
         self.passages.set(ways);

@@ -5,7 +5,7 @@
 
 use super::direct::Passages;
 use super::*;
-use crate::config::{Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
+use crate::config::{Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope, Notify, Recipient};
 use crate::oauth::{AccessToken, TokenError};
@@ -139,8 +139,10 @@ fn account(name: &str, mailbox: &str) -> Account {
         name: name.into(),
         mailbox: address(mailbox),
         grant: Grant::ClientCredentials {
-            client_id: "id".into(),
-            client_secret: Secret::new("secret"),
+            application: Application {
+                client_id: "id".into(),
+                proof: Proof::Secret(Secret::new("secret")),
+            },
         },
         upstream: Upstream {
             host: "smtp.office365.com".into(),
@@ -149,11 +151,16 @@ fn account(name: &str, mailbox: &str) -> Account {
             ca_file: None,
             connections: Limit::AtMost(3),
             messages_per_minute: Limit::Unlimited,
+            recipients_per_day: Limit::Unlimited,
+            max_recipients: Limit::Unlimited,
+            max_message_size: 35 << 20,
             connect_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(30),
             data_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: "https://login.microsoftonline.com/x/oauth2/v2.0/token"
@@ -167,6 +174,7 @@ fn account(name: &str, mailbox: &str) -> Account {
         networks: Vec::new(),
         senders: Vec::new(),
         rewrite_from: crate::mail::rewrite::When::Off,
+        client_secret_expires: None,
     }
 }
 
@@ -201,7 +209,8 @@ impl House {
             hostname: "relay.contoso.com".into(),
             schedule: Schedule { pauses: vec![MINUTE, 5 * MINUTE, HOUR], expire: 120 * HOUR },
             delay_notice: 4 * HOUR,
-            uncertain_pause: UNCERTAIN_PAUSE,
+            uncertain_pause: 5 * MINUTE,
+            bounces: None,
             clock: Arc::new(move || base + start.elapsed()),
         };
         Self { queue, tokens: Arc::default(), settings, start, dir }
@@ -566,7 +575,7 @@ async fn b04_an_unknown_fate_is_marked_and_sent_again_after_five_minutes() {
     let seen = script.seen();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].body, seen[1].body, "the same message");
-    assert!(seen[1].at - seen[0].at >= UNCERTAIN_PAUSE);
+    assert!(seen[1].at - seen[0].at >= 5 * MINUTE);
     assert!(house.queue.history(None, 1).await.expect("history")[0].uncertain);
 }
 

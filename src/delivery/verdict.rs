@@ -93,9 +93,21 @@ pub fn judge(failure: &Failure) -> Verdict {
     }
 }
 
-fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
+/// The row that knows this failure's reply, if any.
+pub fn known(failure: &Failure) -> Option<&'static Known> {
+    match &failure.fault {
+        Fault::Reply(reply) => find(failure.stage, reply),
+        _ => None,
+    }
+}
+
+fn find(stage: Stage, reply: &Reply) -> Option<&'static Known> {
     let enhanced = reply.enhanced.map(|Enhanced(class, subject, detail)| (class, subject, detail));
-    let known = exchange::find(reply.code, enhanced, &reply.text, place(stage));
+    exchange::find(reply.code, enhanced, &reply.text, place(stage))
+}
+
+fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
+    let known = find(stage, reply);
     if let Some(known) = known
         && let Some(verdict) = judge_known(stage, reply, known)
     {
@@ -103,6 +115,8 @@ fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
     }
     match reply.code {
         421 => Verdict::Retry { reach: Reach::Server, known },
+        // RFC 5321 §4.5.3.1.10: too many recipients, where the server says nothing else.
+        452 if stage == Stage::Rcpt && reply.enhanced.is_none() => Verdict::Surplus,
         400..=499 => Verdict::Retry { reach: reach(stage), known },
         500..=599 if stage < Stage::Mail => Verdict::Retry { reach: Reach::Server, known },
         500..=599 => Verdict::Bounce { status: status(reply), known },
@@ -168,10 +182,7 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
         Fault::NotOffered(_) if failure.stage <= Stage::Auth => Some(
             "the server offers no AUTH XOAUTH2; check host and port of [account.upstream], or a firewall that inspects SMTP",
         ),
-        Fault::Tls(_) => Some(
-            "no safe connection; no token was sent. Check host and tls of [account.upstream]; for a private authority set \
-             ca_file",
-        ),
+        Fault::Tls(distrust) => Some(distrust.remedy),
         Fault::Dns(_) => Some(
             "the server's name was not resolved; check host of [account.upstream] and the DNS here",
         ),
@@ -211,6 +222,7 @@ fn place(stage: Stage) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::Distrust;
 
     const ALL: [Stage; 10] = [
         Stage::Connect,
@@ -593,7 +605,7 @@ mod tests {
                 Fault::Closed,
                 Fault::Network("reset".into()),
                 Fault::Protocol("garbage".into()),
-                Fault::Tls("record".into()),
+                Fault::Tls(Distrust::new("record")),
             ] {
                 let verdict = word(&judge(&Failure { stage, fault: fault.clone() }));
                 let wanted = match stage {
@@ -627,8 +639,8 @@ mod tests {
         let large = Failure { stage: Stage::Mail, fault: Fault::TooLarge { limit: 1 } };
         assert_eq!(word(&judge(&large)), "bounce 5.3.4");
         assert!(explain(&large).is_some());
-        let certificate = Failure { stage: Stage::Tls, fault: Fault::Tls("expired".into()) };
+        let certificate = Failure { stage: Stage::Tls, fault: Fault::Tls(Distrust::new("x")) };
         assert_eq!(word(&judge(&certificate)), "retry server");
-        assert!(explain(&certificate).expect("words").contains("ca_file"));
+        assert!(explain(&certificate).expect("words").contains("no token was sent"));
     }
 }

@@ -19,8 +19,12 @@ pub fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rul
     if let Some(known) = known {
         return sentence(&format!("{}. What to do: {}", names(known.meaning), names(known.remedy)));
     }
-    if let Some(words) = explain(failure) {
-        return sentence(words);
+    match (explain(failure), &failure.fault) {
+        (Some(remedy), Fault::Tls(distrust)) => {
+            return sentence(&format!("{}. What to do: {remedy}", clean(&distrust.what)));
+        }
+        (Some(words), _) => return sentence(words),
+        (None, _) => {}
     }
     match &failure.fault {
         Fault::Reply(reply) if reply.code >= 500 => {

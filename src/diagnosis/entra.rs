@@ -177,6 +177,35 @@ pub static ROWS: &[Row] = &[
         "Entra admin center > App registrations > {client_id} > Certificates & secrets > Federated \
          credentials: issuer, subject and audience must be exactly those of the token",
     ),
+    admin(
+        &[700021],
+        "the signed proof names another application than `client_id`",
+        "set `client_id` of account \"{account}\" ({client_id}) to the Application (client) ID for which the proof is \
+         made, everywhere the same",
+    ),
+    admin(
+        &[700030],
+        "the subject of the certificate is not allowed for this application",
+        "Entra admin center > App registrations > {client_id} > Certificates & secrets > Certificates: upload the \
+         certificate of account \"{account}\" itself",
+    ),
+    admin(
+        &[50013, 500131, 500133, 50027],
+        "the signed proof cannot be read, has ended, or is made for somebody else",
+        "check the clock (`timedatectl`), and that certificate, key or federated token file of account \"{account}\" \
+         are those of application {client_id}",
+    ),
+    admin(
+        &[7000216],
+        "neither secret nor certificate was sent",
+        "set `client_secret`, or `certificate` and `key`, of account \"{account}\"",
+    ),
+    admin(
+        &[7000110],
+        "the request names two applications",
+        "check that `client_id` of account \"{account}\" ({client_id}) is the one for which certificate or token file \
+         are made",
+    ),
     // The application and the tenant.
     admin(
         &[700016],
@@ -214,19 +243,31 @@ pub static ROWS: &[Row] = &[
         OWN_TENANT,
     ),
     admin(
-        &[90038, 900382, 900432],
+        &[90038, 900382, 900432, 900439, 90051],
         "the tenant lives in another national cloud",
         "set `cloud` of account \"{account}\" to the cloud of tenant {tenant}",
     ),
+    admin(
+        &[500021, 500022, 50002, 500212, 500213],
+        "a restriction on tenants, put on by a proxy on the way or by the tenant, denies access",
+        "let requests for tenant {tenant} pass: the proxy that adds the header Restrict-Access-To-Tenants, or Entra \
+         admin center > External Identities > Cross-tenant access settings",
+    ),
+    admin(
+        &[501051],
+        "the application or managed identity is not assigned to what it asks for",
+        "Entra admin center > Enterprise applications > Office 365 Exchange Online > Properties > Assignment required = \
+         No, or grant {client_id} the permission SMTP.SendAsApp",
+    ),
     // The user.
     sign_in(
-        &[50020, 500208, 50014, 90072, 51004],
+        &[50020, 500208, 50014, 90072, 51004, 16000, 16003],
         "the account that signed in does not belong to this tenant or is of the wrong kind",
         "sign in as {mailbox} itself, an account of tenant {tenant}, and put the new refresh token \
          into `refresh_token` of account \"{account}\"",
     ),
     admin(
-        &[50034],
+        &[50034, 500341],
         "the tenant has no such user: the sign-in name may differ from the mail address",
         "compare the sign-in name of {mailbox} with Entra admin center > Users > User principal \
          name, and `tenant` ({tenant})",
@@ -251,7 +292,7 @@ pub static ROWS: &[Row] = &[
         "change the password of {mailbox}, then sign in again for account \"{account}\"",
     ),
     admin(
-        &[50056, 50057],
+        &[50056, 50057, 500571],
         "the user is disabled or has no password",
         "Microsoft 365 admin center > Users > {mailbox}: unblock sign-in",
     ),
@@ -272,8 +313,8 @@ pub static ROWS: &[Row] = &[
     admin(&[53003], "a Conditional Access policy blocks the token", LOOK_AT_POLICY),
     admin(
         &[
-            53000, 53001, 53002, 53004, 53009, 53011, 50005, 50097, 50129, 50131, 530032, 530034,
-            530035,
+            53000, 53001, 53002, 53004, 53009, 53010, 53011, 50005, 50097, 50129, 50131, 530002,
+            530003, 530032, 530034, 530035,
         ],
         "a policy on devices, risk or security defaults blocks the token",
         LOOK_AT_POLICY,
@@ -296,6 +337,11 @@ pub static ROWS: &[Row] = &[
         "nobody has consented that the application may send as this user",
         "sign in again as {mailbox} and consent to SMTP.Send, or as an administrator: Entra admin \
          center > App registrations > {client_id} > API permissions > Grant admin consent",
+    ),
+    sign_in(
+        &[50058, 50127, 50140, 50143, 16001, 16002],
+        "the sign-in was interrupted and needs somebody at a browser",
+        "sign in again as {mailbox} for account \"{account}\"",
     ),
     sign_in(
         &[65004],
@@ -334,6 +380,39 @@ pub static ROWS: &[Row] = &[
     ),
     // The request.
     admin(
+        &[70003],
+        "the provider does not know this grant at this endpoint",
+        "check `grant` and `token_url` of account \"{account}\": the address ends in /oauth2/v2.0/token",
+    ),
+    admin(
+        &[700005],
+        "the code was given for another tenant than the one that redeems it",
+        "set `tenant` of account \"{account}\" ({tenant}) to the tenant id, and sign in again",
+    ),
+    sign_in(
+        &[501481, 50148, 50147, 501491],
+        "the answer of the browser does not belong to this sign-in (PKCE)",
+        "begin the sign-in of account \"{account}\" anew, and finish it in the same run",
+    ),
+    admin(
+        &[9002326, 9002327],
+        "the redirect address is registered for a single-page application",
+        "Entra admin center > App registrations > {client_id} > Authentication: move the redirect URI to the platform \
+         Mobile and desktop applications, or Web",
+    ),
+    admin(
+        &[900971],
+        "the application has no redirect address",
+        "Entra admin center > App registrations > {client_id} > Authentication > Add a platform > Mobile and desktop \
+         applications > http://localhost",
+    ),
+    admin(
+        &[700051, 700054],
+        "the application is not allowed the answer that was asked for",
+        "Entra admin center > App registrations > {client_id} > Authentication: register the redirect URI under Mobile \
+         and desktop applications, or Web",
+    ),
+    admin(
         &[70011, 28002, 28003],
         "the scope is empty or misspelt",
         "check `scope` in [account.oauth] of account \"{account}\"; for Exchange Online leave it \
@@ -352,7 +431,7 @@ pub static ROWS: &[Row] = &[
     ),
     admin(
         &[700023],
-        "the scope names no service, or the signed proof is made for another endpoint",
+        "the scope names no service, or the signed proof is made for another tenant or endpoint",
         "check `scope` and `token_url` in [account.oauth] of account \"{account}\"",
     ),
     admin(
@@ -390,6 +469,17 @@ pub static ROWS: &[Row] = &[
         "the refresh token was given to a single-page application and lasts one day only",
         "Entra admin center > App registrations > {client_id} > Authentication: use the platform \
          Mobile and desktop applications or Web, then sign in again as {mailbox}",
+    ),
+    // The device code.
+    transient(
+        &[70016],
+        "nobody has finished the sign-in yet",
+        "open the page that was shown and type the code; submitd asks again by itself",
+    ),
+    sign_in(
+        &[70018, 70019, 70020],
+        "the code on the screen is unknown or has ended",
+        "begin the sign-in of account \"{account}\" anew; a code lasts a quarter of an hour",
     ),
     // The refresh token.
     sign_in(&[54005], "the code of this sign-in was already used", SIGN_IN_AGAIN),
@@ -439,6 +529,16 @@ pub static ROWS: &[Row] = &[
         "the pass-through authentication agent of the tenant does not answer",
         "if it lasts: Entra admin center > Entra Connect > Pass-through authentication shows which \
          agent is down",
+    ),
+    admin(
+        &[20001, 20012, 20033, 40008, 40009, 40015],
+        "the organisation's own sign-in server refuses or fails",
+        "look at the federated sign-in server (AD FS or other) of the domain of {mailbox}; it gives no more words",
+    ),
+    transient(
+        &[40010],
+        "the organisation's own sign-in server fails for a moment",
+        "if it lasts, look at the federated sign-in server (AD FS or other) of the domain of {mailbox}",
     ),
     transient(&[50000, 90036], "the provider failed to issue the token", WAIT),
 ];

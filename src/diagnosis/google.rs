@@ -6,13 +6,14 @@ use super::Class;
 use super::entra::Row;
 
 /// One cause: the name of the error, words of the description, the row.
-type Cause = (&'static str, &'static str, Row);
+pub type Cause = (&'static str, &'static str, Row);
 
 const fn row(class: Class, meaning: &'static str, remedy: &'static str) -> Row {
     Row { codes: &[], class, meaning, remedy, pause: 0 }
 }
 
-static CAUSES: &[Cause] = &[
+/// All that is known.
+pub static CAUSES: &[Cause] = &[
     (
         "unauthorized_client",
         "Client is unauthorized to retrieve access tokens",

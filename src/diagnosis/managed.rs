@@ -10,7 +10,7 @@ const fn row(meaning: &'static str, remedy: &'static str) -> Row {
 }
 
 /// Words of the error or its description, and what they mean.
-static CAUSES: &[(&str, Row)] = &[
+pub static CAUSES: &[(&str, Row)] = &[
     (
         "Identity not found",
         row(
@@ -52,11 +52,13 @@ static CAUSES: &[(&str, Row)] = &[
     ),
 ];
 
-static HEADER: Row = row(
+/// 401 and 403 without a known word.
+pub static HEADER: Row = row(
     "the host does not accept its own header",
     "restart the container of submitd: IDENTITY_HEADER has changed",
 );
-static OTHER: Row = row(
+/// Anything else.
+pub static OTHER: Row = row(
     "the host gives no token",
     "Azure portal > the machine or app > Identity; check `client_id` ({client_id}), `scope` and \
      `identity_host` of account \"{account}\"",

@@ -1,12 +1,13 @@
 //! Every known error code and text as data: cause, class, remedy. Pure.
 //!
-//! Used by whoever has to judge or explain. Rows stand in `entra`, `exchange`, `google`
-//! and `managed`.
+//! Used by whoever has to judge or explain. Rows stand in `entra`, `exchange`, `google`,
+//! `managed` and `token`.
 
 pub mod entra;
 pub mod exchange;
 pub mod google;
 pub mod managed;
+pub mod token;
 
 /// Who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

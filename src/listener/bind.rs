@@ -1,13 +1,13 @@
 //! Sockets: bound here or given by systemd, TCP and Unix.
 //!
-//! It promises that a Unix socket's file is replaced only where nobody listens on it, that it never stands
-//! there with the wrong mode, and that it goes when its door closes.
+//! It promises that what systemd gave is used before anything is bound. How a Unix socket's file comes and
+//! goes is said in `unix_socket`.
 
 use crate::config::ListenAddress;
+use crate::unix_socket::{self, SocketFile};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -108,7 +108,10 @@ impl Socket {
         }
         match address {
             ListenAddress::Tcp(address) => tcp(*address).map(Self::Tcp),
-            ListenAddress::Unix(path) => unix(path, unix_mode),
+            ListenAddress::Unix(path) => {
+                let (listener, file) = unix_socket::bind(path, unix_mode, None)?;
+                Ok(Self::Unix(listener, Some(file)))
+            }
         }
     }
 
@@ -142,74 +145,6 @@ fn tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Bound under another name, given its mode, and only then renamed: nobody finds it half made.
-fn unix(path: &Path, mode: u32) -> std::io::Result<Socket> {
-    check_free(path)?;
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&socket2::SockAddr::unix(&fresh)?)?;
-    let made = SocketFile::of(fresh)?;
-    std::fs::set_permissions(&made.path, PermissionsExt::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    let listener = UnixListener::from_std(socket.into())?;
-    Ok(Socket::Unix(listener, Some(made.renamed(path)?)))
-}
-
-/// Only a socket nobody listens on may be replaced.
-fn check_free(path: &Path) -> std::io::Result<()> {
-    let about = match std::fs::symlink_metadata(path) {
-        Ok(about) => about,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !about.file_type().is_socket() {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        // A full backlog, or a socket we may not touch: somebody has it.
-        Err(_) => Err(ErrorKind::AddrInUse.into()),
-    }
-}
-
-/// The file of a Unix socket; goes with its door, unless another's stands there by then.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: PathBuf) -> std::io::Result<Self> {
-        let inode = std::fs::symlink_metadata(&path)?.ino();
-        Ok(Self { path, inode })
-    }
-
-    fn renamed(mut self, to: &Path) -> std::io::Result<Self> {
-        std::fs::rename(&self.path, to)?;
-        self.path = to.to_owned();
-        Ok(self)
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let about = std::fs::symlink_metadata(&self.path);
-        if about.is_ok_and(|about| about.ino() == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
 /// Gives the file of an open Unix socket another mode.
 pub fn change_mode(address: &ListenAddress, mode: u32) {
     let ListenAddress::Unix(path) = address else { return };
@@ -233,56 +168,3 @@ pub fn is_missing_ipv6(
 
 /// Linux: address family not supported by protocol.
 const EAFNOSUPPORT: i32 = 97;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(path: &Path) -> std::io::Result<Socket> {
-        Socket::open(&ListenAddress::Unix(path.to_owned()), 0o622, &mut Vec::new())
-    }
-
-    #[tokio::test]
-    async fn a_unix_socket_has_its_mode_and_goes_with_its_door() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("smtp.sock");
-        let socket = open(&path).unwrap();
-        let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o622);
-        std::os::unix::net::UnixStream::connect(&path).unwrap();
-        drop(socket);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn only_a_socket_that_nobody_listens_on_is_replaced() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("smtp.sock");
-        let first = open(&path).unwrap();
-        assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
-        std::os::unix::net::UnixStream::connect(&path).expect("the first still listens");
-        // What a crash leaves: a socket without a listener.
-        let Socket::Unix(listener, file) = first else { panic!("no Unix socket") };
-        std::mem::forget(file);
-        drop(listener);
-        assert!(path.exists());
-        let second = open(&path).expect("a stale socket is replaced");
-        std::os::unix::net::UnixStream::connect(&path).unwrap();
-        drop(second);
-        std::fs::write(&path, "precious").unwrap();
-        assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
-        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-    }
-
-    #[tokio::test]
-    async fn a_door_that_closes_late_leaves_its_successors_socket_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("smtp.sock");
-        let first = open(&path).unwrap();
-        let file = SocketFile { path: path.clone(), inode: 0 };
-        drop(file);
-        assert!(path.exists(), "the inode is another's");
-        drop(first);
-        assert!(!path.exists());
-    }
-}

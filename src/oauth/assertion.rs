@@ -6,7 +6,7 @@
 
 use super::certificate::{self, rsa_key};
 use super::response::Fault;
-use crate::config::SecretFile;
+use crate::config::{Certificate, SecretFile};
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,13 +28,12 @@ const KEY_FILE_REMEDY: &str = "put the key file, JSON, that Google Cloud console
 /// The proof of an application (RFC 7523 §2.2), PS256 with the thumbprint by SHA-256, as Entra ID asks
 /// for it now. Blocks for the disk.
 pub(super) fn application(
-    certificate: &SecretFile,
-    key: &SecretFile,
+    certificate: &Certificate,
     client_id: &str,
     audience: &str,
     now: SystemTime,
 ) -> Result<Secret, Fault> {
-    let (certificate, key) = certificate::pair(certificate, key)?;
+    let (certificate, key) = certificate::pair(certificate)?;
     let header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint});
     let now = seconds(now);
     let claims = json!({

@@ -5,7 +5,7 @@
 //! Of a certificate it looks only at end and key; whether it is good is the provider's to judge.
 
 use super::response::Fault;
-use crate::config::{Grant, SecretFile};
+use crate::config::{self, Grant, Proof, SecretFile};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rsa::KeyPair;
@@ -21,8 +21,8 @@ const REMEDY: &str = "put the RSA key and the certificate that is uploaded for a
 /// Until when the account's certificate is good; none where the grant has none or it cannot be read.
 /// Blocks for the disk.
 pub fn expires(grant: &Grant) -> Option<SystemTime> {
-    let Grant::Certificate { certificate, .. } = grant else { return None };
-    Some(own_certificate(certificate).ok()?.ends)
+    let Proof::Certificate(files) = &grant.application()?.proof else { return None };
+    Some(own_certificate(&files.file).ok()?.ends)
 }
 
 /// A certificate as far as it concerns us.
@@ -37,10 +37,8 @@ pub(super) struct Certificate {
 }
 
 /// Certificate and key, read anew and held against each other. Blocks for the disk.
-pub(super) fn pair(
-    certificate: &SecretFile,
-    key: &SecretFile,
-) -> Result<(Certificate, KeyPair), Fault> {
+pub(super) fn pair(files: &config::Certificate) -> Result<(Certificate, KeyPair), Fault> {
+    let config::Certificate { file: certificate, key, .. } = files;
     let own = own_certificate(certificate)?;
     let pem = key.read().map_err(|what| Fault::local(what, REMEDY))?;
     let signing = rsa_key(&pem)

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Exchange's endpoints for high-volume mail; they refuse tokens with less than ten minutes to live.
 const HIGH_VOLUME: [&str; 2] = ["smtp.hve.mx.microsoft", "smtp-hve.office365.com"];
@@ -35,6 +36,7 @@ pub struct Keeper {
     /// Opened when the first account needs it: app-only accounts keep nothing on the disk.
     vault: Mutex<Option<Arc<Vault>>>,
     accounts: ArcSwap<HashMap<String, Kept>>,
+    bell: Arc<Notify>,
 }
 
 /// One account and the credential it uses.
@@ -81,6 +83,7 @@ impl Keeper {
             pace,
             vault: Mutex::default(),
             accounts: ArcSwap::default(),
+            bell: Arc::default(),
         };
         keeper.replace(accounts)?;
         Ok(keeper)
@@ -136,6 +139,12 @@ impl Keeper {
         }
     }
 
+    /// Waits until a request ended; returns at once where that happened since the last return. For one
+    /// waiter.
+    pub async fn changed(&self) {
+        self.bell.notified().await;
+    }
+
     /// How every account stands, by name.
     pub fn status(&self) -> Vec<AccountStatus> {
         let now = now();
@@ -189,7 +198,7 @@ impl Keeper {
             once: matches!(account.grant, Grant::Password { .. }),
             ..self.pace
         };
-        Keeping::new(account, &self.provider, refresh, pace)
+        Keeping::new(account, &self.provider, refresh, pace, &self.bell)
     }
 }
 
@@ -253,9 +262,8 @@ fn is_high_volume(account: &Account) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::{Reply, StandIn, app_only, delegated};
+    use super::super::stand_in::{Reply, StandIn, app_only, application, delegated};
     use super::*;
-    use crate::secret::Secret;
     use std::future::Future;
     use std::pin::pin;
     use std::task::Poll;
@@ -586,10 +594,7 @@ mod tests {
         });
         house.idp.arrived(2).await;
         let mut changed = app_only("erp", url);
-        changed.grant = Grant::ClientCredentials {
-            client_id: "client-id".to_owned(),
-            client_secret: Secret::new("new"),
-        };
+        changed.grant = Grant::ClientCredentials { application: application(Some("new")) };
         keeper.replace(&[Arc::new(changed)]).unwrap();
         // Whoever waited for the old credential's token gets the new one's.
         house.idp.arrived(3).await;

@@ -3,11 +3,14 @@
 //! `token`, `request` and `response` are pure: state, question, answer. `provider` carries a question
 //! to the endpoint with the proofs that `assertion` signs by `certificate`; `managed` asks the host we run
 //! on, `broker` another program; `vault` keeps refresh tokens, `renewal` is one credential at work, `keeper` joins
-//! all into the [`TokenSource`] of the program. Nothing here knows SMTP.
+//! all into the [`TokenSource`] of the program. `claims` reads a token for
+//! people who look for a fault. Nothing here knows SMTP.
 
 mod assertion;
 mod broker;
 pub mod certificate;
+pub mod claims;
+pub mod ends;
 pub mod keeper;
 mod managed;
 pub mod provider;
@@ -19,6 +22,7 @@ mod stand_in;
 pub mod token;
 pub mod vault;
 
+pub use ends::{End, ends};
 pub use keeper::{AccountStatus, Keeper};
 pub use vault::VaultError;
 

@@ -8,7 +8,7 @@
 use super::request::{BY_ASSERTION, asking, bearer_form, scopes, secrets};
 use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
 use super::{assertion, broker, managed};
-use crate::config::{Grant, OAuth};
+use crate::config::{Application, Grant, OAuth, Proof};
 use crate::secret::Secret;
 use crate::tls;
 use oauth2::{
@@ -87,25 +87,30 @@ impl Provider {
         let timeout = oauth.timeout;
         let send = move |request| send(http.clone(), timeout, request, Arc::clone(&known));
         let client = asking(oauth, grant);
-        let answer = match (grant, refresh, &proof) {
-            (_, Some(refresh), _) => {
+        let signed = proof.iter().flat_map(|proof| {
+            let (name, value) = BY_ASSERTION;
+            [(name, value), ("client_assertion", proof.expose())]
+        });
+        let answer = match (grant, refresh) {
+            (_, Some(refresh)) => {
                 let refresh = RefreshToken::new(refresh.expose().to_owned());
                 let question = client.exchange_refresh_token(&refresh).add_scopes(scopes(oauth));
+                let question =
+                    signed.fold(question, |q, (name, value)| q.add_extra_param(name, value));
                 question.request_async(&send).await
             }
-            (Grant::Password { username, password, .. }, ..) => {
+            (Grant::Password { username, password, .. }, None) => {
                 let user = ResourceOwnerUsername::new(username.clone());
                 let password = ResourceOwnerPassword::new(password.expose().to_owned());
                 let question = client.exchange_password(&user, &password).add_scopes(scopes(oauth));
+                let question =
+                    signed.fold(question, |q, (name, value)| q.add_extra_param(name, value));
                 question.request_async(&send).await
             }
-            (_, None, proof) => {
-                let mut question = client.exchange_client_credentials().add_scopes(scopes(oauth));
-                if let Some(proof) = proof {
-                    let (name, value) = BY_ASSERTION;
-                    question = question.add_extra_param(name, value);
-                    question = question.add_extra_param("client_assertion", proof.expose());
-                }
+            (_, None) => {
+                let question = client.exchange_client_credentials().add_scopes(scopes(oauth));
+                let question =
+                    signed.fold(question, |q, (name, value)| q.add_extra_param(name, value));
                 question.request_async(&send).await
             }
         };
@@ -151,20 +156,20 @@ impl Provider {
 
 /// What stands for the application's secret: signed here, or by another provider.
 async fn proof(oauth: &OAuth, grant: &Grant) -> Result<Option<Secret>, Fault> {
-    match grant {
-        Grant::Certificate { client_id, certificate, key } => {
-            let (certificate, key) = (certificate.clone(), key.clone());
-            let (id, audience) = (client_id.clone(), oauth.token_url.to_string());
-            let sign = move || {
-                assertion::application(&certificate, &key, &id, &audience, SystemTime::now())
-            };
+    let Some(Application { client_id, proof }) = grant.application() else { return Ok(None) };
+    match proof {
+        Proof::None | Proof::Secret(_) => Ok(None),
+        Proof::Certificate(certificate) => {
+            let (certificate, id) = (certificate.clone(), client_id.clone());
+            let audience = oauth.token_url.to_string();
+            let sign =
+                move || assertion::application(&certificate, &id, &audience, SystemTime::now());
             blocking(sign).await.map(Some)
         }
-        Grant::WorkloadIdentity { token_file, .. } => {
+        Proof::Federated { token_file } => {
             let file = token_file.clone();
             blocking(move || assertion::federated(&file)).await.map(Some)
         }
-        _ => Ok(None),
     }
 }
 
@@ -284,7 +289,7 @@ fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
     let host = error.url().and_then(url::Url::host_str).unwrap_or_default().to_owned();
     let error = error.without_url();
     match tls::refusal(&error) {
-        Some(refusal) => Fault::Unreachable(tls::in_words(refusal, &host)),
+        Some(refusal) => Fault::Unreachable(tls::in_words(refusal, &host).what),
         None => Fault::Unreachable(chain(&error)),
     }
 }

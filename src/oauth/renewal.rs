@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Timers stand still while the machine is suspended: look at the clocks at least this often.
 const LOOK: Duration = Duration::from_secs(60);
@@ -32,6 +32,8 @@ pub(super) struct Keeping {
     pub(super) refresh: Option<Arc<Refresh>>,
     /// Rung whenever the credential changed.
     pub(super) changed: watch::Sender<()>,
+    /// Rung with it, for whoever watches all credentials.
+    bell: Arc<Notify>,
     tended: AtomicBool,
     /// What the token file was when it was last read.
     seen: Mutex<Option<Stamp>>,
@@ -47,6 +49,7 @@ impl Keeping {
         provider: &Arc<Provider>,
         refresh: Option<Arc<Refresh>>,
         pace: Pace,
+        bell: &Arc<Notify>,
     ) -> Self {
         Self {
             account: Arc::clone(account),
@@ -54,6 +57,7 @@ impl Keeping {
             credential: Mutex::new(Credential::new(pace)),
             refresh,
             changed: watch::Sender::new(()),
+            bell: Arc::clone(bell),
             tended: AtomicBool::new(false),
             seen: Mutex::default(),
         }
@@ -186,6 +190,7 @@ impl Request {
         }
         drop(credential);
         self.keeping.changed.send_replace(());
+        self.keeping.bell.notify_one();
     }
 }
 

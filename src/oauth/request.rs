@@ -5,7 +5,7 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Account, Grant, IdentityHost, OAuth};
+use crate::config::{Account, Grant, IdentityHost, OAuth, Proof};
 use crate::secret::Secret;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
@@ -46,13 +46,11 @@ pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
 }
 
 /// The application (client) id of a grant; where it has none, words for it.
-fn client_id(grant: &Grant) -> &str {
+pub fn client_id(grant: &Grant) -> &str {
     match grant {
-        Grant::ClientCredentials { client_id, .. }
-        | Grant::Certificate { client_id, .. }
-        | Grant::WorkloadIdentity { client_id, .. }
-        | Grant::Password { client_id, .. }
-        | Grant::RefreshToken { client_id, .. } => client_id,
+        Grant::ClientCredentials { application }
+        | Grant::Password { application, .. }
+        | Grant::RefreshToken { application, .. } => &application.client_id,
         Grant::ManagedIdentity { client_id, .. } => {
             client_id.as_deref().unwrap_or("the system-assigned identity")
         }
@@ -73,12 +71,9 @@ pub fn names(account: &Account) -> [(&'static str, &str); 4] {
 
 /// The application's secret, if this grant has one.
 pub fn client_secret(grant: &Grant) -> Option<&Secret> {
-    match grant {
-        Grant::ClientCredentials { client_secret, .. } => Some(client_secret),
-        Grant::RefreshToken { client_secret, .. } | Grant::Password { client_secret, .. } => {
-            client_secret.as_ref()
-        }
-        _ => None,
+    match &grant.application()?.proof {
+        Proof::Secret(secret) => Some(secret),
+        Proof::None | Proof::Certificate(_) | Proof::Federated { .. } => None,
     }
 }
 
@@ -110,17 +105,21 @@ pub fn resource(oauth: &OAuth) -> &str {
 }
 
 /// The tenant, as the endpoint's path names it; for endpoints of other makers, words for it.
-fn tenant(oauth: &OAuth) -> &str {
+pub fn tenant(oauth: &OAuth) -> &str {
+    let path = oauth.token_url.path();
     let first = oauth.token_url.path_segments().and_then(|mut segments| segments.next());
     match first {
-        Some(tenant) if oauth.token_url.path().contains("/oauth2/") && !tenant.is_empty() => tenant,
-        _ => "your tenant",
+        // A managed identity's endpoint, `/metadata/identity/oauth2/token`, names none.
+        Some("" | "metadata") | None => "your tenant",
+        Some(tenant) if path.contains("/oauth2/") => tenant,
+        Some(_) => "your tenant",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Application;
     use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
 
     #[derive(Debug, thiserror::Error)]
@@ -140,6 +139,11 @@ mod tests {
             ca_file: None,
             timeout: std::time::Duration::from_secs(20),
         }
+    }
+
+    fn application(secret: Option<&str>) -> Application {
+        let proof = secret.map_or(Proof::None, |secret| Proof::Secret(Secret::new(secret)));
+        Application { client_id: "id".to_owned(), proof }
     }
 
     fn written(oauth: &OAuth, grant: &Grant, refresh: Option<&str>) -> HttpRequest {
@@ -169,10 +173,8 @@ mod tests {
 
     #[test]
     fn client_credentials_are_encoded_once() {
-        let grant = Grant::ClientCredentials {
-            client_id: "id".to_owned(),
-            client_secret: Secret::new("a~b.c_d-e+f/g=h i%20"),
-        };
+        let grant =
+            Grant::ClientCredentials { application: application(Some("a~b.c_d-e+f/g=h i%20")) };
         let oauth = oauth("https://outlook.office365.com/.default");
         let request = written(&oauth, &grant, None);
         assert_eq!(request.method(), "POST");
@@ -196,8 +198,7 @@ mod tests {
     #[test]
     fn refresh_token_of_a_public_client_sends_no_secret() {
         let grant = Grant::RefreshToken {
-            client_id: "id".to_owned(),
-            client_secret: None,
+            application: application(None),
             refresh_token: Secret::new("seed"),
         };
         let request = written(&oauth("a  b"), &grant, Some("0.AX/+="));
@@ -215,8 +216,7 @@ mod tests {
     #[test]
     fn refresh_token_of_a_confidential_client_sends_it_and_an_empty_scope_is_left_out() {
         let grant = Grant::RefreshToken {
-            client_id: "id".to_owned(),
-            client_secret: Some(Secret::new("s")),
+            application: application(Some("s")),
             refresh_token: Secret::new("seed"),
         };
         let request = written(&oauth(" "), &grant, Some("r"));
@@ -235,7 +235,12 @@ mod tests {
     fn tenant_is_read_from_the_path() {
         assert_eq!(tenant(&oauth("")), "contoso.com");
         let mut other = oauth("");
-        other.token_url = "https://oauth2.googleapis.com/token".parse().unwrap();
-        assert_eq!(tenant(&other), "your tenant");
+        for url in [
+            "https://oauth2.googleapis.com/token",
+            "http://169.254.169.254/metadata/identity/oauth2/token",
+        ] {
+            other.token_url = url.parse().unwrap();
+            assert_eq!(tenant(&other), "your tenant");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! An identity provider on loopback for the tests of this module: answers as told, counts, can be
 //! held at a gate. It must not imitate a real one's judgement: what it answers is written by hand.
 
-use crate::config::{Account, Grant, Limit, OAuth, OnUncertain, Upstream, UpstreamTls};
+use crate::config::{
+    Account, Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls,
+};
 use crate::mail::Address;
 use crate::secret::Secret;
 use axum::extract::State;
@@ -140,15 +142,18 @@ async fn answer(State(inner): State<Arc<Inner>>, body: String) -> (StatusCode, H
     (StatusCode::from_u16(reply.status).unwrap(), headers.collect(), reply.body)
 }
 
+/// With a secret, or a public one.
+pub fn application(secret: Option<&str>) -> Application {
+    let proof = secret.map_or(Proof::None, |secret| Proof::Secret(Secret::new(secret)));
+    Application { client_id: "client-id".to_owned(), proof }
+}
+
 /// An app-only account at this endpoint.
 pub fn app_only(name: &str, url: &url::Url) -> Account {
     Account {
         name: name.to_owned(),
         mailbox: Address::parse(&format!("{name}@contoso.com")).unwrap(),
-        grant: Grant::ClientCredentials {
-            client_id: "client-id".to_owned(),
-            client_secret: Secret::new("planted-client-secret"),
-        },
+        grant: Grant::ClientCredentials { application: application(Some("planted-client-secret")) },
         upstream: Upstream {
             host: "smtp.office365.com".to_owned(),
             port: 587,
@@ -156,11 +161,16 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             ca_file: None,
             connections: Limit::AtMost(3),
             messages_per_minute: Limit::AtMost(30),
+            recipients_per_day: Limit::Unlimited,
+            max_recipients: Limit::Unlimited,
+            max_message_size: 35 << 20,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
             data_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         },
         oauth: OAuth {
             token_url: url.clone(),
@@ -172,15 +182,13 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
         networks: Vec::new(),
         senders: Vec::new(),
         rewrite_from: crate::mail::rewrite::When::Off,
+        client_secret_expires: None,
     }
 }
 
 /// An account with a refresh token at this endpoint.
 pub fn delegated(name: &str, url: &url::Url, seed: &str) -> Account {
-    let grant = Grant::RefreshToken {
-        client_id: "client-id".to_owned(),
-        client_secret: None,
-        refresh_token: Secret::new(seed),
-    };
+    let grant =
+        Grant::RefreshToken { application: application(None), refresh_token: Secret::new(seed) };
     Account { grant, ..app_only(name, url) }
 }

@@ -52,6 +52,13 @@ pub struct Entry {
     pub last_error: Option<String>,
 }
 
+impl Entry {
+    /// Whose turn it uses among the senders of its account; for [`super::Queue::due_in_turn`].
+    pub fn turn(&self) -> String {
+        super::turn::key(self.envelope.sender.as_ref())
+    }
+}
+
 /// What holds for a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -199,6 +206,8 @@ pub struct Settlement {
     pub error: Option<String>,
     /// A report that is queued in the same transaction.
     pub report: Option<Submission>,
+    /// Recipients that were counted when the mail was marked `attempting` and were not taken.
+    pub refund: Option<super::Charge>,
 }
 
 /// A mail that left the queue.

@@ -16,8 +16,10 @@ mod schema;
 mod scribe;
 mod settings;
 mod store;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod view;
 mod wake;
 mod work;
@@ -26,6 +28,7 @@ pub use check::{Findings, Problem};
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
 pub use fault::{AcceptError, OpenError, SteerError, StoreError};
 pub use settings::{Recovery, Settings};
+pub use tally::Charge;
 pub use view::{Count, Filter, View};
 
 use crate::mail::Id;
@@ -178,16 +181,40 @@ impl Queue {
         let look = move |view: &View| view.due(&account, now, beyond, limit);
         let reads = read(&self.inner.lanes, look).await?;
         let mut entries = Vec::with_capacity(reads.len().min(most));
-        for read in reads {
-            match read.fault {
-                Some(fault) => self.inner.store.notes().damage(read.key, fault),
-                None if entries.len() < most && !skip.contains(&read.entry.id) => {
-                    entries.push(read.entry);
-                }
-                None => {}
+        for entry in reads.into_iter().filter_map(|read| self.sound(read)) {
+            if entries.len() < most && !skip.contains(&entry.id) {
+                entries.push(entry);
             }
         }
         Ok(entries)
+    }
+
+    /// As [`Queue::due_or_beyond`], and one of each sender in turn, beginning with the one behind `after`
+    /// ([`Entry::turn`] of the mail that was begun last), so that a sender with thousands of mails holds up
+    /// nobody. Mails of one sender come in order of due time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due_in_turn(
+        &self,
+        account: &str,
+        (now, beyond): (SystemTime, Option<SystemTime>),
+        most: usize,
+        skip: &[Id],
+        after: &str,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (account, skip, after) = (account.to_owned(), skip.to_owned(), after.to_owned());
+        let look =
+            move |view: &View| view.due_in_turn(&account, (now, beyond), most, &skip, &after);
+        let reads = read(&self.inner.lanes, look).await?;
+        Ok(reads.into_iter().filter_map(|read| self.sound(read)).collect())
+    }
+
+    /// A row that holds together; one that does not is marked.
+    fn sound(&self, read: row::Read) -> Option<Entry> {
+        let Some(fault) = read.fault else { return Some(read.entry) };
+        self.inner.store.notes().damage(read.key, fault);
+        None
     }
 
     /// When the next entry of `account` is due; none where it has none. Entries in hand count until
@@ -253,8 +280,51 @@ impl Queue {
     /// [`StoreError`]: then the dot must not be sent. The store failed, or a person held or removed
     /// the mail meanwhile.
     pub async fn attempting(&self, id: Id) -> Result<(), StoreError> {
-        let done = self.inner.store.perform(Work::Attempting(id)).await;
+        self.attempting_charged(id, None).await
+    }
+
+    /// As [`Queue::attempting`], and the recipients count against a lane's day from that commit on, also
+    /// where a crash hides their fate. What was not taken comes back by [`Settlement::refund`].
+    ///
+    /// # Errors
+    /// As [`Queue::attempting`]; nothing was counted then.
+    pub async fn attempting_charged(
+        &self,
+        id: Id,
+        charge: Option<Charge>,
+    ) -> Result<(), StoreError> {
+        let done = self.inner.store.perform(Work::Attempting(id, charge)).await;
         done.map_err(|refusal| refusal.into_error(id))
+    }
+
+    /// Counts recipients of a mail that is not in the queue against a lane's day.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was counted then.
+    pub async fn charge(&self, charge: Charge) -> Result<(), StoreError> {
+        self.tally(Work::Charge(charge)).await
+    }
+
+    /// Takes back what [`Queue::charge`] counted and the upstream did not take.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it stays counted then.
+    pub async fn refund(&self, charge: Charge) -> Result<(), StoreError> {
+        self.tally(Work::Refund(charge)).await
+    }
+
+    async fn tally(&self, work: Work) -> Result<(), StoreError> {
+        let done = self.inner.store.perform(work).await;
+        done.map_err(|refusal| StoreError(refusal.to_string()))
+    }
+
+    /// What a lane has used of its last days, by the minute, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn spent(&self, lane: &str) -> Result<Vec<Charge>, StoreError> {
+        let lane = lane.to_owned();
+        read(&self.inner.lanes, move |view| view.spent(&lane)).await
     }
 
     /// Durably notes what became of a try; a bounce in it is queued in the same transaction. A mail

@@ -1,11 +1,11 @@
 //! Opening the store: the lock, the schema, what a crash left behind.
 //!
-//! It promises that one process at a time holds a store, that a newer schema and a foreign file are
-//! left untouched, and that no mail is deleted: only bodies without a row go, which were never
+//! It promises that one process at a time holds a store, that an older schema is brought up to ours in one
+//! transaction, that a newer one and a foreign file are left untouched, and that no mail is deleted: only bodies without a row go, which were never
 //! acknowledged. A mail that was `attempting` comes back as `uncertain`.
 
 use super::body::Spool;
-use super::{OpenError, Recovery, StoreError, reader};
+use super::{OpenError, Recovery, StoreError, reader, tally};
 use crate::durable;
 use crate::mail::Id;
 use rusqlite::{Connection, OpenFlags};
@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The schema this program writes.
-pub(super) const KNOWN: i64 = 1;
+pub(super) const KNOWN: i64 = 2;
 /// Marks the file as ours: `subm` in ASCII.
 const APPLICATION: i64 = 0x7375_626d;
 /// What stands at a mail whose fate a crash hid.
 const UNCERTAIN: &str = "the process ended while the mail was being delivered; \
      it may have been delivered before that";
 
+/// The first schema; what came later is added by [`migrate`], to a new store as to an old one.
 const SCHEMA: &str = "
 CREATE TABLE mail (
     id              TEXT NOT NULL PRIMARY KEY,
@@ -63,6 +64,14 @@ CREATE TABLE history (
     bounce     INTEGER NOT NULL,
     removed    INTEGER NOT NULL        -- by a person
 );
+";
+
+/// From schema 1: whose turn it is among the senders of an account, and what a lane used of its day.
+const TURNS: &str = "
+ALTER TABLE mail ADD COLUMN sender TEXT NOT NULL DEFAULT '<>';  -- whose turn: see turn.rs
+UPDATE mail SET sender = coalesce(CASE WHEN json_valid(envelope)
+    THEN lower(json_extract(envelope, '$.sender')) END, '<>');
+CREATE INDEX mail_turn ON mail (account, sender, due, id) WHERE state = 'queued';
 ";
 
 /// A store that is open for writing.
@@ -142,7 +151,7 @@ pub(super) fn refuse_unknown(
     let application =
         number("application_id").map_err(|error| failed(format!("queue.db: {error}")))?;
     match (application, found) {
-        (APPLICATION, KNOWN) => Ok(()),
+        (APPLICATION, 1..=KNOWN) => Ok(()),
         (0, 0) if may_be_empty => Ok(()),
         (APPLICATION, found) if found > KNOWN => {
             Err(OpenError::Newer { dir: dir.to_owned(), found, known: KNOWN })
@@ -216,14 +225,7 @@ fn prepare(file: &Path, reserve: u64) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -4096)?;
     conn.pragma_update(None, "wal_autocheckpoint", log_pages(reserve))?;
-    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found == 0 {
-        let transaction = conn.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", KNOWN)?;
-        transaction.commit()?;
-    }
+    migrate(&mut conn)?;
     // What a failed fsync of an earlier run left in the log may be in the page cache only. Moving all
     // of it into the database writes and syncs it anew.
     match conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
@@ -234,6 +236,25 @@ fn prepare(file: &Path, reserve: u64) -> rusqlite::Result<Connection> {
         moved => moved?,
     }
     Ok(conn)
+}
+
+/// Brings a new or an older store to our schema: all of it or nothing.
+fn migrate(conn: &mut Connection) -> rusqlite::Result<()> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found == KNOWN {
+        return Ok(());
+    }
+    let transaction = conn.transaction()?;
+    if found < 1 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+    } else {
+        tracing::info!(from = found, to = KNOWN, "the queue's store is brought to a newer schema");
+    }
+    transaction.execute_batch(TURNS)?;
+    transaction.execute_batch(tally::TABLE)?;
+    transaction.pragma_update(None, "user_version", KNOWN)?;
+    transaction.commit()
 }
 
 /// Pages of log after which it is moved into the database. Pages of mail that comes and goes within

@@ -118,8 +118,9 @@ impl Scribe {
     fn prune(&mut self) {
         self.left = 0;
         let history = Duration::from_secs(self.shared.history.load(Ordering::Relaxed));
-        let before = SystemTime::now().checked_sub(history).unwrap_or(SystemTime::UNIX_EPOCH);
-        if let Err(error) = self.ledger.prune(before) {
+        let now = SystemTime::now();
+        let before = now.checked_sub(history).unwrap_or(SystemTime::UNIX_EPOCH);
+        if let Err(error) = self.ledger.prune(before, now) {
             tracing::warn!(%error, "old history was not dropped");
         }
     }
@@ -392,7 +393,7 @@ mod tests {
             .unwrap();
         let batch = vec![
             mail(&scribe, 2, "a", 200_000).await,
-            piece(Work::Attempting(id(1))),
+            piece(Work::Attempting(id(1), None)),
             mail(&scribe, 3, "a", 200_000).await,
         ];
         let answers = serve(&mut scribe, batch);
@@ -441,7 +442,7 @@ mod tests {
     #[test]
     fn a_batch_is_bounded_and_ends_at_the_close() {
         let (send, pieces) = std::sync::mpsc::channel();
-        let work = || Piece { work: Work::Attempting(id(1)), reply: None };
+        let work = || Piece { work: Work::Attempting(id(1), None), reply: None };
         for _ in 0..BATCH + 10 {
             send.send(Message::Piece(work())).unwrap();
         }

@@ -155,10 +155,8 @@ impl Refusal {
     /// As a [`StoreError`], for work that knows no other.
     pub(super) fn into_error(self, id: Id) -> StoreError {
         StoreError(match self {
-            Self::Full(what) => format!("no room: {what}"),
-            Self::Failed(what) => what,
-            Self::Unknown => format!("{id} is not in the queue"),
-            Self::State(state) => format!("{id} is {state}"),
+            Self::Unknown | Self::State(_) => format!("{id} {self}"),
+            refusal => refusal.to_string(),
         })
     }
 }

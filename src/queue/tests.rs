@@ -125,6 +125,7 @@ fn settlement(next: Next) -> Settlement {
         delay_told: false,
         error: None,
         report: None,
+        refund: None,
     }
 }
 
@@ -388,12 +389,12 @@ async fn a_newer_store_and_a_foreign_file_are_refused_untouched() {
     accept(&queue, 1, 10).await;
     drop(queue);
     let file = dir.path().join("q/queue.db");
-    for (sql, newer) in [("PRAGMA user_version = 2", true), ("PRAGMA application_id = 7", false)] {
+    for (sql, newer) in [("PRAGMA user_version = 3", true), ("PRAGMA application_id = 7", false)] {
         sqlite(dir.path()).execute_batch(sql).unwrap();
         let before = std::fs::read(&file).unwrap();
         for _ in 0..2 {
             let error = Queue::open(settings(dir.path())).unwrap_err();
-            let is_newer = matches!(error, OpenError::Newer { found: 2, known: 1, .. });
+            let is_newer = matches!(error, OpenError::Newer { found: 3, known: 2, .. });
             assert_eq!(is_newer, newer, "{error}");
             assert!(open_read_only(&dir.path().join("q")).is_err());
         }
@@ -402,6 +403,222 @@ async fn a_newer_store_and_a_foreign_file_are_refused_untouched() {
     std::fs::write(&file, "no database at all, but long enough to be taken for one").unwrap();
     assert!(matches!(Queue::open(settings(dir.path())), Err(OpenError::Failed { .. })));
     assert!(std::fs::read(&file).unwrap().starts_with(b"no database"));
+}
+
+/// What schema 1 did not have is taken away again.
+const OLDER: &str = "DROP INDEX mail_turn; ALTER TABLE mail DROP COLUMN sender; DROP TABLE spent; \
+     PRAGMA user_version = 1";
+
+#[tokio::test]
+async fn an_older_store_is_brought_up_with_all_its_mail_damaged_rows_too() {
+    let (dir, queue) = store();
+    for number in 0..3 {
+        let mut mail = submission(&queue, number, 10).await;
+        mail.envelope.sender =
+            [None, Address::parse("ERP@contoso.com").ok(), None][number as usize].take();
+        queue.accept(mail).await.unwrap();
+    }
+    drop(queue);
+    let conn = sqlite(dir.path());
+    conn.execute_batch(OLDER).unwrap();
+    let sql = "UPDATE mail SET envelope = 'no JSON' WHERE id = ?1";
+    assert_eq!(conn.execute(sql, [id(2).as_str()]).unwrap(), 1);
+    drop(conn);
+    // Whoever only reads leaves it as it is.
+    let view = open_read_only(&dir.path().join("q")).unwrap();
+    assert_eq!(view.list(&Filter::default()).unwrap().len(), 3);
+    drop(view);
+    for _ in 0..2 {
+        let queue = Queue::open(settings(dir.path())).unwrap();
+        let entries = queue.list(Filter::default()).await.unwrap();
+        let states: Vec<State> = entries.iter().map(|entry| entry.state).collect();
+        assert_eq!(states, [State::Queued, State::Queued, State::Damaged]);
+        queue.attempting_charged(id(0), Some(charge("erp", 2, 0))).await.unwrap();
+        assert_eq!(queue.check().await.unwrap().problems.len(), 1);
+        queue.close().await;
+    }
+    let conn = sqlite(dir.path());
+    let mut select = conn.prepare("SELECT sender FROM mail ORDER BY id").unwrap();
+    let senders: Vec<String> =
+        select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(senders, ["<>", "erp@contoso.com", "<>"]);
+}
+
+fn charge(lane: &str, recipients: u32, minute: u64) -> Charge {
+    Charge { lane: lane.into(), recipients, at: moment(40 + minute * 60) }
+}
+
+#[tokio::test]
+async fn b21_what_a_lane_used_of_its_day_is_counted_with_the_mark_and_survives() {
+    let (dir, queue) = store();
+    for number in 0..3 {
+        accept(&queue, number, 10).await;
+    }
+    for (number, charge) in
+        [(0, charge("one", 5, 0)), (1, charge("two", 7, 0)), (2, charge("one", 2, 3))]
+    {
+        queue.attempting_charged(id(number), Some(charge)).await.unwrap();
+    }
+    // What is not marked is not counted: it was not sent.
+    assert!(queue.attempting_charged(id(9), Some(charge("one", 100, 3))).await.is_err());
+    // Two of the five were refused.
+    let refund = Some(charge("one", 2, 0));
+    let done = Settlement { refund, ..settlement(Next::Done) };
+    queue.settle(id(0), done).await.unwrap();
+    // As after kill -9: the other two are of unknown fate, and stay counted.
+    queue.close().await;
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    assert_eq!(queue.recovery().uncertain.len(), 2);
+    let spent = queue.spent("one").await.unwrap();
+    assert_eq!(spent, [charge("one", 3, 0), charge("one", 2, 3)]);
+    assert_eq!(queue.spent("two").await.unwrap(), [charge("two", 7, 0)]);
+    assert_eq!(queue.spent("three").await.unwrap(), []);
+    // Mail that passes by the queue.
+    queue.charge(charge("three", 4, 1)).await.unwrap();
+    queue.refund(charge("three", 1, 1)).await.unwrap();
+    queue.refund(charge("three", 9, 2)).await.unwrap();
+    assert_eq!(queue.spent("three").await.unwrap(), [charge("three", 3, 1)]);
+    // Two days later none of it is kept; the day before, all.
+    let ledger = sqlite(dir.path());
+    tally::prune(&ledger, moment(2 * 86_400)).unwrap();
+    assert_eq!(tally::read(&ledger, "one").unwrap().len(), 2);
+    tally::prune(&ledger, moment(2 * 86_400 + 300)).unwrap();
+    assert_eq!(tally::read(&ledger, "one").unwrap(), []);
+}
+
+/// Mails as accept writes them, in one transaction; `due` in seconds.
+fn fill(dir: &Path, mails: impl Iterator<Item = (u32, String, u64)>) {
+    let conn = sqlite(dir);
+    conn.execute_batch("PRAGMA synchronous = OFF; BEGIN").unwrap();
+    let states = serde_json::to_string(&[RecipientState::Waiting]).unwrap();
+    let digest = row::digest(b"x");
+    let mut body = conn.prepare("INSERT INTO body VALUES (?1, x'78')").unwrap();
+    let mut mail = conn
+        .prepare(
+            "INSERT INTO mail (id, account, state, accepted, due, size, digest, envelope, seal, \
+             recipients, recipients_seal, inline, sender) \
+             VALUES (?1, 'a', 'queued', 0, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .unwrap();
+    for (number, sender, due) in mails {
+        let key = id(number).to_string();
+        let sender = Address::parse(&sender).unwrap();
+        let envelope = Envelope { sender: Some(sender.clone()), ..envelope(1) };
+        let text = serde_json::to_string(&envelope).unwrap();
+        let seal = row::seal_of_mail(&key, "a", 0, 1, &digest, &text);
+        let states_seal = row::seal_of_recipients(&key, &states);
+        body.execute([number]).unwrap();
+        let due = row::millis(moment(due));
+        let sender = turn::key(Some(&sender));
+        mail.execute(rusqlite::params![
+            key,
+            due,
+            digest,
+            text,
+            seal,
+            states,
+            states_seal,
+            number,
+            sender
+        ])
+        .unwrap();
+    }
+    drop((body, mail));
+    conn.execute_batch("COMMIT").unwrap();
+}
+
+/// Takes mails as a lane does, one after the other, and gives their senders.
+async fn taken(queue: &Queue, most: usize, rounds: usize) -> Vec<(String, Id)> {
+    let (mut last, mut all) = (String::new(), Vec::new());
+    for _ in 0..rounds {
+        let skip: Vec<Id> = all.iter().map(|(_, id)| *id).collect();
+        let skip = &skip[skip.len().saturating_sub(3)..];
+        let now = (moment(1_000), None);
+        for entry in queue.due_in_turn("a", now, most, skip, &last).await.unwrap() {
+            last = entry.turn();
+            all.push((last.clone(), entry.id));
+            queue.hold(entry.id).await.unwrap();
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn b22_a_sender_with_five_thousand_mails_holds_up_no_other() {
+    let (dir, queue) = store();
+    drop(queue);
+    // The small ones came last.
+    let large = (0..5_000).map(|n| (n, "bulk@contoso.com".to_owned(), u64::from(n) / 10));
+    let small = (5_000..5_010).map(|n| (n, "desk@contoso.com".to_owned(), 600 + u64::from(n % 10)));
+    let one = std::iter::once((5_010, "alarm@contoso.com".to_owned(), 700));
+    fill(dir.path(), large.chain(small).chain(one));
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    for most in [1, 3] {
+        let taken = taken(&queue, most, 12).await;
+        let of = |sender: &str| -> Vec<Id> {
+            taken.iter().filter(|(from, _)| from == sender).map(|(_, id)| *id).collect()
+        };
+        let small: Vec<Id> = of("desk@contoso.com");
+        assert!(small.len() >= if most == 1 { 5 } else { 10 - 5 }, "{most}: {taken:?}");
+        assert!(small.is_sorted() && of("bulk@contoso.com").is_sorted(), "FIFO within a sender");
+        if most == 1 {
+            assert_eq!(of("alarm@contoso.com"), [id(5_010)]);
+            let first = taken.iter().position(|(from, _)| from == "alarm@contoso.com");
+            assert!(first < Some(3), "{taken:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn b17_fair_order_among_a_hundred_thousand_looks_at_few() {
+    let (dir, queue) = store();
+    drop(queue);
+    // Thirty thousand senders of one mail each wait for tomorrow, one bulk sender and one desk are due.
+    let later = (0..30_000).map(|n| (n, format!("s{n}@contoso.com"), 90_000));
+    let bulk = (30_000..99_998).map(|n| (n, "bulk@contoso.com".to_owned(), 1));
+    let desk = (99_998..100_000).map(|n| (n, "zz@contoso.com".to_owned(), 2));
+    fill(dir.path(), later.chain(bulk).chain(desk));
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    let begin = std::time::Instant::now();
+    let taken = taken(&queue, 3, 100).await;
+    println!("100 looks of 3 among 100,000: {:?}", begin.elapsed());
+    assert_eq!(taken.len(), 300, "what is due is found though most senders wait");
+    // Without the senders that wait between them they take turns at once.
+    let conn = sqlite(dir.path());
+    conn.execute("DELETE FROM mail WHERE sender LIKE 's%'", []).unwrap();
+    let plan: String = conn
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT sender, due FROM mail WHERE account = 'a' AND state = 'queued' \
+             AND sender > 'b' ORDER BY sender, due LIMIT 1",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("USING COVERING INDEX mail_turn (account=? AND sender>?)"), "{plan}");
+    drop(conn);
+    let next = self::taken(&queue, 3, 1).await;
+    let senders: Vec<&str> = next.iter().map(|(sender, _)| sender.as_str()).collect();
+    assert_eq!(senders, ["bulk@contoso.com", "zz@contoso.com", "bulk@contoso.com"]);
+}
+
+#[tokio::test]
+async fn b02_a_damaged_turn_or_time_stops_no_lane() {
+    let (dir, queue) = store();
+    for number in 0..4 {
+        accept(&queue, number, 10).await;
+    }
+    let conn = sqlite(dir.path());
+    for (number, change) in [(0, "sender = x'ff00'"), (1, "due = x'31'"), (2, "account = x'61'")] {
+        let sql = format!("UPDATE mail SET {change} WHERE id = ?1");
+        assert_eq!(conn.execute(&sql, [id(number).as_str()]).unwrap(), 1);
+    }
+    let now = (moment(1_000), None);
+    for most in [1, 10] {
+        let found = queue.due_in_turn("a", now, most, &[], "").await.unwrap();
+        assert!(!found.is_empty(), "{most}");
+    }
+    assert!(queue.next_due_besides("a", &[id(0), id(3)]).await.is_ok());
+    assert_eq!(queue.list(Filter::default()).await.unwrap().len(), 4, "all are shown");
 }
 
 #[tokio::test]
@@ -767,7 +984,7 @@ async fn old_history_is_dropped() {
     let conn = sqlite(dir.path());
     conn.execute("UPDATE history SET settled = 1000 WHERE key < 3", []).unwrap();
     let ledger = work::Ledger { conn, next_key: 1, used: 0 };
-    ledger.prune(moment(0)).unwrap();
+    ledger.prune(moment(0), moment(0)).unwrap();
     let left: Vec<Id> = open_read_only(&dir.path().join("q"))
         .unwrap()
         .history(None, 9)
@@ -776,7 +993,7 @@ async fn old_history_is_dropped() {
         .map(|s| s.id)
         .collect();
     assert_eq!(left, [id(2)]);
-    ledger.prune(SystemTime::now() + HOUR).unwrap();
+    ledger.prune(SystemTime::now() + HOUR, moment(0)).unwrap();
     assert_eq!(open_read_only(&dir.path().join("q")).unwrap().history(None, 9).unwrap(), []);
 }
 

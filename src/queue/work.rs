@@ -6,6 +6,8 @@
 use super::entry::{self, Order};
 use super::room::Room;
 use super::row::{millis, seal_of_mail, seal_of_recipients};
+use super::tally::{self, Charge};
+use super::turn;
 use super::{Next, RecipientState, Settlement, State, StoreError, Submission, body};
 use crate::mail::Id;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -20,7 +22,11 @@ const TIDIED: i64 = 1000;
 #[derive(Debug)]
 pub(super) enum Work {
     Accept(Box<Mail>),
-    Attempting(Id),
+    /// The final dot is about to be sent, to so many recipients.
+    Attempting(Id, Option<Charge>),
+    /// Recipients of a mail that is not in the queue.
+    Charge(Charge),
+    Refund(Charge),
     Settle(Id, Box<Note>),
     Steer(Id, Order),
     /// By the column's text, which need not be an id any more.
@@ -37,6 +43,17 @@ pub(super) enum Refusal {
     Failed(String),
     Unknown,
     State(State),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full(what) => write!(f, "no room: {what}"),
+            Self::Failed(what) => f.write_str(what),
+            Self::Unknown => f.write_str("is not in the queue"),
+            Self::State(state) => write!(f, "is {state}"),
+        }
+    }
 }
 
 /// What is to be done once the transaction stands.
@@ -58,6 +75,7 @@ pub(super) struct Mail {
     pub id: Id,
     pub body: body::Written,
     account: String,
+    sender: String,
     accepted: i64,
     size: i64,
     envelope: String,
@@ -72,6 +90,7 @@ impl Mail {
         let Submission { id, account, envelope, body, accepted, is_bounce } = submission;
         let waiting = vec![RecipientState::Waiting; envelope.recipients.len()];
         let recipients = json(&waiting)?;
+        let sender = turn::key(envelope.sender.as_ref());
         let envelope = json(&envelope)?;
         let accepted = millis(accepted);
         let size = i64::try_from(body.size()).unwrap_or(i64::MAX);
@@ -81,6 +100,7 @@ impl Mail {
             id,
             body,
             account,
+            sender,
             accepted,
             size,
             envelope,
@@ -103,6 +123,7 @@ pub(super) struct Note {
     counts: bool,
     delay_told: bool,
     error: Option<String>,
+    refund: Option<Charge>,
 }
 
 impl Note {
@@ -117,6 +138,7 @@ impl Note {
             counts: settlement.counts,
             delay_told: settlement.delay_told,
             error: settlement.error,
+            refund: settlement.refund,
         })
     }
 }
@@ -152,7 +174,11 @@ impl Ledger {
                 Ok(()) => self.insert(mail).map(Ok),
                 Err(what) => Ok(Err(Refusal::Full(what))),
             },
-            Work::Attempting(id) => self.mark(*id),
+            Work::Attempting(id, charge) => self.mark(*id, charge.as_ref()),
+            Work::Charge(charge) => tally::add(&self.conn, charge).map(|()| Ok(Effect::default())),
+            Work::Refund(charge) => {
+                tally::give_back(&self.conn, charge).map(|()| Ok(Effect::default()))
+            }
             Work::Settle(id, note) => self.settle(*id, note, now),
             Work::Steer(id, order) => self.steer(*id, *order, now),
             Work::Damage { key, fault } => self.damage(key, fault),
@@ -169,8 +195,8 @@ impl Ledger {
         }
         let mut insert = self.conn.prepare_cached(
             "INSERT INTO mail (id, account, state, accepted, due, bounce, size, digest, envelope, \
-             seal, recipients, recipients_seal, inline) \
-             VALUES (?1, ?2, 'queued', ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             seal, recipients, recipients_seal, inline, sender) \
+             VALUES (?1, ?2, 'queued', ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?;
         insert.execute(params![
             mail.id.as_str(),
@@ -184,6 +210,7 @@ impl Ledger {
             mail.recipients,
             mail.recipients_seal,
             key,
+            mail.sender,
         ])?;
         self.used = self.used.saturating_add(mail.body.size());
         Ok(Effect { ring: vec![mail.account.clone()], ..Effect::default() })
@@ -205,11 +232,14 @@ impl Ledger {
         brief.optional()
     }
 
-    fn mark(&self, id: Id) -> Applied {
+    fn mark(&self, id: Id, charge: Option<&Charge>) -> Applied {
         let mut update = self.conn.prepare_cached(
             "UPDATE mail SET state = 'attempting' WHERE id = ?1 AND state IN ('queued', 'attempting')",
         )?;
         if update.execute([id.as_str()])? == 1 {
+            if let Some(charge) = charge {
+                tally::add(&self.conn, charge)?;
+            }
             return Ok(Ok(Effect::default()));
         }
         let brief = self.brief(id)?;
@@ -221,6 +251,9 @@ impl Ledger {
         if let Some(report) = &note.report {
             // Not measured against max_size: it is part of settling, which room is kept for.
             effect = self.insert(report)?;
+        }
+        if let Some(refund) = &note.refund {
+            tally::give_back(&self.conn, refund)?;
         }
         effect.forget = Some(id);
         let Some(brief) = self.brief(id)? else {
@@ -338,8 +371,9 @@ impl Ledger {
         Ok(Ok(Effect::default()))
     }
 
-    /// Drops old history, bounded; within its own transaction.
-    pub(super) fn prune(&self, before: SystemTime) -> rusqlite::Result<()> {
+    /// Drops old history, bounded, and old counts; each within its own transaction.
+    pub(super) fn prune(&self, before: SystemTime, now: SystemTime) -> rusqlite::Result<()> {
+        tally::prune(&self.conn, now)?;
         // Keys grow with the time of settling, so both bounds cut at the low end.
         let newest = "(SELECT coalesce(max(key), 0) FROM history)";
         let oldest = "(SELECT coalesce(min(key), 0) FROM history)";

@@ -238,9 +238,10 @@ fn give(
         may_send: !bare,
         expires_in,
     };
+    let faults = world.faults().token;
     let mut tokens = world.tokens();
     Given {
-        access_token: tokens.give(&world.options, grant, now),
+        access_token: tokens.give(&world.options, grant, &faults, now),
         refresh_token: renews.then(|| tokens.give_refresh()),
         scope,
         expires_in,

@@ -6,6 +6,7 @@
 
 pub use super::fault_value::{Aadsts, Fault, ReplyText, Switch};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// All faults.
@@ -44,10 +45,27 @@ pub struct TokenFaults {
     pub wrong_audience: Switch,
     /// Tokens lack role and scope: consent was never given.
     pub no_permission: Switch,
+    /// Claims that access tokens have instead of the usual ones (`null`: not at all): `{"roles": ["Mail.Send"]}`. The
+    /// mail server judges by them as Exchange does.
+    pub claims: BTreeMap<String, Value>,
+    /// Access tokens cannot be read, as those of personal accounts.
+    pub opaque: bool,
+    /// Every request is answered with this, whatever was asked.
+    pub answer: Option<Fault<TokenAnswer>>,
     /// A refresh brings no new refresh token (Google's way).
     pub no_new_refresh_token: bool,
     /// `\r\nTrace ID:` instead of ` Trace ID:` in descriptions, as older servers wrote it.
     pub old_descriptions: bool,
+}
+
+/// A whole answer of the token endpoint: `{"status": 400, "body": {"error": "invalid_grant"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON.
+    pub body: Value,
 }
 
 /// What stands in the body of an answer that is no JSON.

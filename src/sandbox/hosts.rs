@@ -137,7 +137,8 @@ fn identity(world: &World, asked: &HashMap<String, String>, is_machine: bool) ->
         expires_in: life,
     };
     let life = world.faults().token.expires_in.unwrap_or(LIFE);
-    let token = world.tokens().give(&world.options, grant(life), now);
+    let faults = world.faults().token;
+    let token = world.tokens().give(&world.options, grant(life), &faults, now);
     let begins = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let mut body = json!({
         "access_token": token.expose(),
@@ -194,6 +195,7 @@ fn mail_token(world: &World, mailbox: String, now: SystemTime) -> Value {
         may_send: true,
         expires_in: life,
     };
-    let token = world.tokens().give(&world.options, grant, now);
+    let faults = world.faults().token;
+    let token = world.tokens().give(&world.options, grant, &faults, now);
     json!({"access_token": token.expose(), "expires_in": life, "token_type": "Bearer"})
 }

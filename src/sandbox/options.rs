@@ -26,6 +26,11 @@ pub struct Options {
     pub client_secret: Secret,
     /// The secret's own id: sending it instead of the value is the most frequent mistake.
     pub client_secret_id: String,
+    /// The object id of its enterprise application, which Exchange wants to know.
+    pub object_id: String,
+    /// Exchange has a role for the application and no permission on mailboxes: then a token must carry no permission
+    /// of its own, or the missing one on the mailbox counts.
+    pub exchange_role: bool,
     /// An application without a secret, for refresh tokens.
     pub public_client_id: String,
     /// The refresh token somebody signed in for; it belongs to the first mailbox.
@@ -134,6 +139,8 @@ impl Default for Options {
             // The shape of a real one: 40 characters with `~`, `.`, `_` and `-`.
             client_secret: Secret::new("Zk48Q~sandbox.only-not_a.real~secret-7dQ"),
             client_secret_id: "b7a1f5c2-3d84-4b0e-a6f9-91c0d2e7f6a3".into(),
+            object_id: "a1d5e3c7-6b20-4f8e-9c14-d7f30b5e8a26".into(),
+            exchange_role: false,
             public_client_id: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
             refresh_token: Secret::new(format!(
                 "0.AXoAbh07XAqPUk6dNytvGkDJ6{}",

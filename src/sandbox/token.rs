@@ -3,6 +3,7 @@
 //! They look like JWTs and are as long (1.5 to 2.5 kB), because line lengths are where clients break. The
 //! signature is random: what counts is that the very text was given out here and has not ended.
 
+use super::faults::TokenFaults;
 use super::hosts::GOOGLE;
 use super::identities::Identities;
 use super::options::Options;
@@ -10,7 +11,7 @@ use super::random;
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -94,12 +95,23 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Makes an access token and remembers it.
-    pub(super) fn give(&mut self, options: &Options, grant: Grant, now: SystemTime) -> Secret {
+    /// Makes an access token and remembers it. `faults` may have other claims for it.
+    pub(super) fn give(
+        &mut self,
+        options: &Options,
+        grant: Grant,
+        faults: &TokenFaults,
+        now: SystemTime,
+    ) -> Secret {
         if self.access.len() >= REMEMBERED {
             self.access.retain(|_, (_, ends)| *ends > now);
         }
-        let text = write(options, &grant, now);
+        let mut claims = claims(options, &grant, now);
+        for (name, value) in &faults.claims {
+            claims[name] = value.clone();
+        }
+        let grant = if faults.claims.is_empty() { grant } else { grant.with_claims(&claims) };
+        let text = if faults.opaque { opaque() } else { write(&claims) };
         let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
         self.access.insert(text.clone(), (grant, ends));
         Secret::new(text)
@@ -190,11 +202,13 @@ impl Tokens {
         self.refresh.values_mut().for_each(|good| *good = false);
     }
 
-    /// Whether the token opens the mailbox; both are compared as Exchange does it.
+    /// Whether the token opens the mailbox; both are compared as Exchange does it. `by_role`: Exchange has a role
+    /// for the application.
     pub(super) fn check(
         &self,
         token: &Secret,
         mailbox: &str,
+        by_role: bool,
         now: SystemTime,
     ) -> Result<(), TokenFault> {
         let (grant, ends) = self.access.get(token.expose()).ok_or(TokenFault::Unknown)?;
@@ -204,7 +218,9 @@ impl Tokens {
         if !is_outlook(&grant.audience) && grant.audience != GOOGLE {
             return Err(TokenFault::Audience);
         }
-        if !grant.may_send {
+        // With a role in Exchange a permission in the token asks for one on the mailbox, which is not there.
+        let is_allowed = grant.may_send != (by_role && grant.owner == Owner::Application);
+        if !is_allowed {
             return Err(TokenFault::Permission);
         }
         match &grant.owner {
@@ -220,11 +236,37 @@ pub(super) fn is_outlook(audience: &str) -> bool {
     matches!(audience, "https://outlook.office365.com" | "https://outlook.office.com")
 }
 
+impl Grant {
+    /// What a server that reads these claims makes of it.
+    fn with_claims(self, claims: &Value) -> Self {
+        let text = |name: &str| claims[name].as_str().map(str::to_owned);
+        let role = |role: &Value| role == "SMTP.SendAsApp";
+        let scope = text("scp").unwrap_or_default();
+        let roles = claims["roles"].as_array().is_some_and(|roles| roles.iter().any(role));
+        Self {
+            owner: text("upn").map_or(Owner::Application, Owner::Mailbox),
+            audience: text("aud").unwrap_or_default(),
+            may_send: roles || scope.split(' ').any(|word| word == "SMTP.Send"),
+            ..self
+        }
+    }
+}
+
+/// As personal accounts have it.
+fn opaque() -> String {
+    format!("EwB{}", random::base64url::<1200>())
+}
+
 /// Header, claims and a random signature.
-fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
-    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+fn write(claims: &Value) -> String {
     let key = random::base64url::<20>();
     let header = json!({"typ": "JWT", "nonce": random::base64url::<32>(), "alg": "RS256", "x5t": key, "kid": key});
+    let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}.{}", random::base64url::<256>())
+}
+
+fn claims(options: &Options, grant: &Grant, now: SystemTime) -> Value {
+    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let tenant = &options.tenant_id;
     let mut claims = json!({
         "aud": grant.audience,
@@ -234,7 +276,10 @@ fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
         "app_displayname": "sandbox",
         "appid": grant.client_id, "appidacr": "1",
         "idp": format!("https://sts.windows.net/{tenant}/"),
-        "oid": random::guid(),
+        "oid": match &grant.owner {
+            Owner::Application => options.object_id.clone(),
+            Owner::Mailbox(_) => random::guid(),
+        },
         "rh": format!("1.AXoA{}.", random::base64url::<48>()),
         "sid": random::guid(),
         "sub": random::guid(),
@@ -258,8 +303,7 @@ fn write(options: &Options, grant: &Grant, now: SystemTime) -> String {
             Owner::Mailbox(_) => claims["scp"] = "SMTP.Send".into(),
         }
     }
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    format!("{header}.{claims}.{}", random::base64url::<256>())
+    claims
 }
 
 #[cfg(test)]
@@ -276,7 +320,7 @@ mod tests {
         }
     }
 
-    fn claims(token: &Secret) -> serde_json::Value {
+    fn claims_of(token: &Secret) -> serde_json::Value {
         let part = token.expose().split('.').nth(1).expect("three parts");
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("json")
     }
@@ -284,29 +328,37 @@ mod tests {
     #[test]
     fn tokens_look_like_entras() {
         let (mut tokens, options, now) = (Tokens::default(), Options::default(), UNIX_EPOCH);
+        let none = TokenFaults::default();
         for _ in 0..50 {
-            let token = tokens.give(&options, grant(Owner::Application), now);
+            let token = tokens.give(&options, grant(Owner::Application), &none, now);
             assert!((1500..=2500).contains(&token.expose().len()), "{}", token.expose().len());
-            let claims = claims(&token);
+            let claims = claims_of(&token);
             assert_eq!(claims["roles"], json!(["SMTP.SendAsApp"]));
             assert_eq!(claims["exp"], 3599);
             assert_eq!(claims["tid"], options.tenant_id.as_str());
         }
-        let token = tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), now);
-        assert_eq!(claims(&token)["scp"], "SMTP.Send");
-        assert!(claims(&token)["roles"].is_null());
+        let token =
+            tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), &none, now);
+        assert_eq!(claims_of(&token)["scp"], "SMTP.Send");
+        assert!(claims_of(&token)["roles"].is_null());
     }
 
     #[test]
     fn the_mail_server_takes_only_what_fits() {
         let (mut tokens, options, now) = (Tokens::default(), Options::default(), UNIX_EPOCH);
-        let app = tokens.give(&options, grant(Owner::Application), now);
-        let own = tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), now);
+        let none = TokenFaults::default();
+        let app = tokens.give(&options, grant(Owner::Application), &none, now);
+        let own =
+            tokens.give(&options, grant(Owner::Mailbox("erp@contoso.com".into())), &none, now);
         let graph =
             Grant { audience: "https://graph.microsoft.com".into(), ..grant(Owner::Application) };
-        let graph = tokens.give(&options, graph, now);
-        let bare =
-            tokens.give(&options, Grant { may_send: false, ..grant(Owner::Application) }, now);
+        let graph = tokens.give(&options, graph, &none, now);
+        let bare = tokens.give(
+            &options,
+            Grant { may_send: false, ..grant(Owner::Application) },
+            &none,
+            now,
+        );
         for (token, mailbox, after, expected) in [
             (&app, "any@contoso.com", 3598, Ok(())),
             (&app, "any@contoso.com", 3599, Err(TokenFault::Expired)),
@@ -316,10 +368,13 @@ mod tests {
             (&bare, "any@contoso.com", 0, Err(TokenFault::Permission)),
             (&Secret::new("x"), "any@contoso.com", 0, Err(TokenFault::Unknown)),
         ] {
-            assert_eq!(tokens.check(token, mailbox, now + Duration::from_secs(after)), expected);
+            assert_eq!(
+                tokens.check(token, mailbox, false, now + Duration::from_secs(after)),
+                expected
+            );
         }
         tokens.revoke_access();
-        assert_eq!(tokens.check(&app, "any@contoso.com", now), Err(TokenFault::Unknown));
+        assert_eq!(tokens.check(&app, "any@contoso.com", false, now), Err(TokenFault::Unknown));
     }
 
     #[test]

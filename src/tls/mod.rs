@@ -109,10 +109,36 @@ struct Explaining {
     inner: Arc<dyn ServerCertVerifier>,
 }
 
-/// A refused certificate in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Distrust(String);
+/// A connection that did not become safe, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Distrust {
+    /// What is wrong, with the names that the certificate shows.
+    pub what: String,
+    /// The next step.
+    pub remedy: &'static str,
+}
+
+impl Distrust {
+    /// Where nothing more is known.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: UNSAFE }
+    }
+}
+
+/// For what is not known better.
+const UNSAFE: &str = "no safe connection; no token was sent. Check host, port and tls of [account.upstream], and what \
+                      stands between here and there";
+const EXPIRED: &str = "the server's operator must renew it; no token was sent. If the date of this machine is wrong: \
+                       timedatectl set-ntp true";
+const CLOCK: &str = "set this machine's clock: timedatectl set-ntp true. No token was sent";
+const NAME: &str = "set host to the server's own name (smtp.office365.com), never an address or an alias of yours; if it is \
+                    right, somebody on the way answers in the server's place. No token was sent";
+const ISSUER: &str = "if a firewall, proxy or virus scanner is meant to open TLS on the way, put the certificate of its CA \
+                      (PEM) into ca_file; otherwise exempt this connection from inspection. No token was sent";
+const PORT: &str = "587 goes with tls = \"starttls\", 465 with tls = \"implicit\": compare port and tls of \
+                    [account.upstream]";
+const VERSION: &str = "the server, or an inspecting firewall in between, must speak TLS 1.2 or 1.3";
 
 impl ServerCertVerifier for Explaining {
     fn verify_server_cert(
@@ -130,7 +156,7 @@ impl ServerCertVerifier for Explaining {
                 Error::InvalidCertificate(error) => {
                     let chain_end = intermediates.last().unwrap_or(end_entity);
                     let words = distrust(&error, end_entity, chain_end, &server_name.to_str(), now);
-                    let other = OtherError(Arc::new(Distrust(words)));
+                    let other = OtherError(Arc::new(words));
                     Error::InvalidCertificate(CertificateError::Other(other))
                 }
                 other => other,
@@ -166,35 +192,39 @@ fn distrust(
     chain_end: &[u8],
     host: &str,
     now: UnixTime,
-) -> String {
+) -> Distrust {
     let subject = Names::read(certificate).map_or_else(String::new, |names| names.subject);
-    match error {
+    let (what, remedy) = match error {
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!(
-                "the certificate of {host} expired on {}, now is {}",
-                date(*not_after),
-                date(now)
-            )
+            let (end, now) = (date(*not_after), date(now));
+            (format!("the certificate of {host} expired on {end}, now is {now}"), EXPIRED)
         }
-        CertificateError::NotValidYetContext { not_before, .. } => format!(
-            "the certificate of {host} is valid from {} on, but our clock says {}: check the clock",
-            date(*not_before),
-            date(now)
-        ),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let (begin, now) = (date(*not_before), date(now));
+            let what = format!(
+                "the certificate of {host} is valid from {begin} on, but our clock says {now}"
+            );
+            (what, CLOCK)
+        }
         CertificateError::NotValidForNameContext { presented, .. } => {
             let names: Vec<_> = presented.iter().take(5).map(|name| wire_name(name)).collect();
             let names = if names.is_empty() { subject } else { names.join(", ") };
-            format!("the certificate is for {names}, not for {host}: is the host name right?")
+            (format!("the certificate is for {names}, not for {host}"), NAME)
         }
         CertificateError::UnknownIssuer => {
             let issuer = Names::read(chain_end).map_or_else(String::new, |names| names.issuer);
-            format!(
-                "the certificate of {host} (for {subject:?}) comes from {issuer:?}, which is not \
-                 trusted here: perhaps a proxy on the way opens TLS, then its CA belongs in ca_file"
-            )
+            let what = format!(
+                "the certificate of {host} (for {subject:?}) comes from {issuer:?}, which is not trusted here: perhaps \
+                 a proxy on the way opens TLS"
+            );
+            (what, ISSUER)
         }
-        other => format!("the certificate of {host} (for {subject:?}) is not accepted: {other}"),
-    }
+        other => (
+            format!("the certificate of {host} (for {subject:?}) is not accepted: {other}"),
+            UNSAFE,
+        ),
+    };
+    Distrust { what, remedy }
 }
 
 /// `DnsName("mail.example")` as the library writes it, to `mail.example`.
@@ -212,13 +242,13 @@ fn date(time: UnixTime) -> String {
 }
 
 /// A failed handshake in words.
-pub fn explain(error: &std::io::Error, host: &str) -> String {
+pub fn explain(error: &std::io::Error, host: &str) -> Distrust {
     match refusal(error) {
         Some(refusal) => in_words(refusal, host),
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            format!("{host} closed the connection during the TLS handshake")
+            Distrust::new(format!("{host} closed the connection during the TLS handshake"))
         }
-        None => format!("TLS with {host}: {error}"),
+        None => Distrust::new(format!("TLS with {host}: {error}")),
     }
 }
 
@@ -239,19 +269,18 @@ pub fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E
 }
 
 /// What TLS said, in words for the operator.
-pub fn in_words(refusal: &Error, host: &str) -> String {
+pub fn in_words(refusal: &Error, host: &str) -> Distrust {
+    let with = |what, remedy| Distrust { what, remedy };
     match refusal {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(words))) => words.to_string(),
-        Error::InvalidMessage(_) => {
-            format!(
-                "{host} does not speak TLS here: is it the right port, and starttls or implicit?"
-            )
+        Error::InvalidCertificate(CertificateError::Other(OtherError(words))) => {
+            words.downcast_ref().cloned().unwrap_or_else(|| Distrust::new(words.to_string()))
         }
+        Error::InvalidMessage(_) => with(format!("{host} does not speak TLS here"), PORT),
         Error::PeerIncompatible(why) => {
-            format!("{host} offers no TLS that we accept (1.2 and 1.3): {why:?}")
+            with(format!("{host} offers no TLS that we accept (1.2 and 1.3): {why:?}"), VERSION)
         }
-        Error::AlertReceived(alert) => format!("{host} refused TLS: {alert:?}"),
-        other => format!("TLS with {host}: {other}"),
+        Error::AlertReceived(alert) => Distrust::new(format!("{host} refused TLS: {alert:?}")),
+        other => Distrust::new(format!("TLS with {host}: {other}")),
     }
 }
 
@@ -316,11 +345,11 @@ mod tests {
             (Error::NoCertificatesPresented, "TLS with h: "),
         ];
         for (error, words) in table {
-            let text = explain(&std::io::Error::other(error), "h");
+            let text = explain(&std::io::Error::other(error), "h").what;
             assert!(text.contains(words), "{text}");
         }
         let end = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        assert!(explain(&end, "h").contains("closed the connection during the TLS handshake"));
+        assert!(explain(&end, "h").what.contains("closed the connection during the TLS handshake"));
     }
 
     #[test]

@@ -59,6 +59,12 @@ pub trait Courier: Send + Sync {
         let text = "this account takes mail only from a listener with mode = \"queue\"";
         std::future::ready(Err(Failure::at(Stage::Connect, Fault::Local(text.to_owned()))))
     }
+
+    /// Closes what it keeps open for the next mail, since another way to the same mailbox is about to
+    /// be used and both count against the mailbox's connections.
+    fn close_idle(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Where the octets of a message come from.
@@ -158,7 +164,7 @@ pub enum Fault {
     Network(String),
     /// The certificate or the handshake.
     #[error("{0}")]
-    Tls(String),
+    Tls(crate::tls::Distrust),
     /// The upstream does not offer what this mail or this account needs.
     #[error("{0} is not offered")]
     NotOffered(&'static str),

@@ -3,8 +3,10 @@
 
 use clap_mangen::Man;
 use std::fmt::Write as _;
+use submitd::check;
+use submitd::config::Account;
 use submitd::diagnosis::exchange::{self, Codes};
-use submitd::diagnosis::{entra, fill};
+use submitd::diagnosis::{entra, fill, token};
 
 /// What holds for every command.
 const EVERYWHERE: &str = r#".SH OPTIONS
@@ -43,7 +45,7 @@ The command line is wrong.
 The daemon is not there.
 .TP
 75
-Not now: address taken, store held by another process, disk.
+Not now: address taken, store held by another process, disk; of \fBcheck\fR: only what passes by itself broke.
 .TP
 78
 The configuration is wrong.
@@ -192,11 +194,16 @@ fn table_row(row: &str) -> String {
     }
 }
 
-const NAMES: [(&str, &str); 4] = [
+const NAMES: [(&str, &str); 9] = [
     ("account", "erp"),
     ("mailbox", "erp@contoso.com"),
     ("client_id", "<client id>"),
     ("tenant", "<tenant>"),
+    ("audience", "<audience>"),
+    ("roles", "<roles>"),
+    ("user", "<user>"),
+    ("object_id", "<object id>"),
+    ("token_tenant", "<tenant of the token>"),
 ];
 
 /// Every reply of a mail server that is known, as a table.
@@ -230,6 +237,21 @@ pub fn numbers() -> String {
         let _ = writeln!(table, "| {} | {meaning} | {remedy} |", codes.join(", "));
     }
     table
+}
+
+/// Everything that a token's words may give away, as a table.
+pub fn tokens() -> String {
+    let mut table = String::from("| noticed | means | what to do |\n|---|---|---|\n");
+    for row in token::ROWS {
+        let [meaning, remedy] = [row.meaning, row.remedy].map(cell);
+        let _ = writeln!(table, "| {} | {meaning} | {remedy} |", row.name);
+    }
+    table
+}
+
+/// What `submitd check --setup` prints, as it is printed.
+pub fn setup(account: &Account) -> String {
+    format!("```text\n{}```\n", check::setup::text(account, None))
 }
 
 /// A text in a cell of a table: `<` would begin HTML there, `|` a cell.

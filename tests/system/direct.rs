@@ -403,6 +403,39 @@ fn queue_and_direct_together_never_pass_the_limits_of_the_mailbox() {
 }
 
 #[test]
+fn recipients_of_the_day_are_counted_together_and_over_a_restart() {
+    let world = World::new();
+    let (queued, direct) = (talk::free(), talk::free());
+    let listeners = format!(
+        "[[listener]]\naddress = \"{queued}\"\n\
+         [[listener]]\naddress = \"{direct}\"\nmode = \"direct\"\nturn_timeout = \"1s\"\n"
+    );
+    let keys = "connections = 3\nmessages_per_minute = \"unlimited\"\nrecipients_per_day = 3\n";
+    let mut daemon = world.start(&world.config_with(&listeners, keys)).run();
+    // Refused ones are not counted.
+    fail(&world, &["smtp.recipients.no@example.org=550 5.1.1 no"]);
+    let mut client = Client::hello(direct).unwrap();
+    begin(&mut client);
+    client.say("RCPT TO:<bob@example.org>").unwrap();
+    assert!(client.say("RCPT TO:<no@example.org>").unwrap().starts_with("550"));
+    client.say("DATA").unwrap();
+    assert!(client.say("From: erp@contoso.com\r\n\r\nx\r\n.").unwrap().starts_with("250"));
+    assert!(send(&mut Client::hello(queued).unwrap(), "third").starts_with("250"));
+    world.messages(2);
+    let full = "451 4.7.0 the recipients that this mailbox may have in a day are used up";
+    // The queue's mail counts from its end on; then the day is full for clients too.
+    daemon.log.wait_for("\"delivered\"");
+    let reply = send(&mut client, "fourth");
+    assert!(reply.starts_with(full), "{reply}");
+    daemon.stop();
+    drop(daemon);
+    let daemon = world.start(&world.config_with(&listeners, keys)).run();
+    let reply = send(&mut Client::hello(direct).unwrap(), "fifth");
+    assert!(reply.starts_with(full), "{reply}");
+    drop(daemon);
+}
+
+#[test]
 fn a01_what_looks_like_the_end_of_a_mail_smuggles_nothing_through() {
     let world = World::new();
     let daemon = daemon(&world, "");

@@ -6,8 +6,12 @@ mod support;
 
 /// Who may submit and as whom, through which account, and what is rewritten.
 mod accounts;
+/// Watched and steered over a socket of its own.
+mod admin;
 /// Binary mail arrives octet for octet, and is not invited where it could not go on.
 mod binary;
+/// `submitd check` and the mistakes of administrators, told apart from one another.
+mod check;
 /// The commands a person types, by what they print and their exit codes.
 mod cli;
 /// Every program in every way, and the table of it.
@@ -16,6 +20,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// Every known code, reply and mistake is made, and what the administrator reads is compared.
+mod diagnosis;
 /// Mail that passes through while its program waits.
 mod direct;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
@@ -30,6 +36,8 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// What people are told, once each, and that telling harms nothing.
+mod notify;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

@@ -68,6 +68,7 @@ fn words(failure: &Failure) -> String {
         Fault::Reply(reply) => reply.text.clone().into_owned(),
         // Of these the words name files and addresses of this machine's network.
         Fault::Local(_) => "the mail could not be sent from here, try again later".to_owned(),
+        Fault::Tls(distrust) => format!("no safe connection to the server: {}", distrust.what),
         _ => explain(failure).map_or_else(|| failure.to_string(), str::to_owned),
     }
 }
@@ -89,6 +90,11 @@ pub fn turned(why: &Turned) -> Reply {
             451,
             Enhanced(4, 7, 0),
             "no connection of this mailbox came free in time, try again later",
+        ),
+        Turned::DayIsFull => Reply::new(
+            451,
+            Enhanced(4, 7, 0),
+            "the recipients that this mailbox may have in a day are used up, try again later",
         ),
         Turned::Closing => Reply::new(
             451,
@@ -178,7 +184,10 @@ mod tests {
                 fault(Stage::Connect, Fault::Network("10.0.0.1: x".into())),
                 "451 4.4.1 the server was",
             ),
-            (fault(Stage::Tls, Fault::Tls("x".into())), "451 4.4.2 no safe connection"),
+            (
+                fault(Stage::Tls, Fault::Tls(crate::tls::Distrust::new("expired"))),
+                "451 4.4.2 no safe connection to the server: expired",
+            ),
             (fault(Stage::Dot, Fault::Closed), "451 4.4.2 the server's answer to the end"),
             (
                 fault(Stage::Body, Fault::Local("/secret/path".into())),
@@ -201,6 +210,7 @@ mod tests {
         };
         for (why, expected) in [
             (Turned::Late, "451 4.7.0 no connection"),
+            (Turned::DayIsFull, "451 4.7.0 the recipients"),
             (Turned::Closing, "451 4.3.2 mail of this account"),
             (Turned::Ill(cause(false)), "454 4.7.0 535 5.7.3 no"),
             (Turned::Ill(cause(true)), "451 4.2.0 535 5.7.3 no"),

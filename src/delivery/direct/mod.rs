@@ -102,6 +102,8 @@ pub(super) struct Gate<T, C> {
     pub shared: Arc<Shared<T>>,
     pub member: Member<C>,
     pub room: Arc<Room>,
+    /// Other ways to the same mailbox, which must not keep its connections meanwhile.
+    pub others: Vec<Arc<C>>,
 }
 
 impl<T: TokenSource, C: Courier + 'static> Way for Gate<T, C> {
@@ -123,7 +125,7 @@ impl<T: TokenSource, C: Courier + 'static> Way for Gate<T, C> {
             let (transit, answers) = opened.map_err(|failure| {
                 let reply = failure.reply();
                 warn!(%id, account, %reply, error = %failure, "not sent");
-                turn.teach(failure.lesson());
+                turn.teach(failure.lesson(), 0);
                 reply
             })?;
             let mut passage = Passage::new(id, self.member.account.clone(), transit, turn);
@@ -187,6 +189,9 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
                 return Err(error.into());
             }
         };
+        for other in &self.others {
+            other.close_idle().await;
+        }
         let (mut is_fresh, mut is_renewed) = (false, turn.is_probe);
         loop {
             match self.member.courier.transit(&self.credential(&token), is_fresh).await {

@@ -26,6 +26,8 @@ pub struct Passage {
     held: Option<(Transit, Turn)>,
     /// Recipients that the upstream took.
     taken: Vec<Address>,
+    /// How many of them the mail went to, for all that is known.
+    sent: usize,
     /// Something was taught that is not well.
     is_ill: bool,
 }
@@ -34,7 +36,7 @@ impl Passage {
     /// With a connection that answered already.
     pub(super) fn new(id: Id, account: Arc<Account>, transit: Transit, turn: Turn) -> Self {
         let held = Some((transit, turn));
-        Self { id, account, held, taken: Vec::new(), is_ill: false }
+        Self { id, account, held, taken: Vec::new(), sent: 0, is_ill: false }
     }
 
     /// Says all of it in one flight; gives one reply for each command.
@@ -94,10 +96,16 @@ impl Passage {
         let Some((transit, _)) = &mut self.held else { return judged::lost() };
         match transit.end().await {
             Ok(reply) => {
+                self.sent = self.taken.len();
                 self.log(&reply);
                 judged::taken(&reply)
             }
-            Err(failure) => self.broken(&failure),
+            Err(failure) => {
+                if matches!(judge(&failure), Verdict::Uncertain) {
+                    self.sent = self.taken.len();
+                }
+                self.broken(&failure)
+            }
         }
     }
 
@@ -136,7 +144,7 @@ impl Passage {
             && !std::mem::replace(&mut self.is_ill, true)
             && let Some((_, turn)) = &self.held
         {
-            turn.teach(lesson);
+            turn.teach(lesson, 0);
         }
         reply
     }
@@ -146,7 +154,7 @@ impl Passage {
     fn leave(&mut self) {
         let Some((transit, turn)) = self.held.take() else { return };
         if !self.is_ill {
-            turn.teach(Lesson::Well);
+            turn.teach(Lesson::Well, self.sent);
         }
         let Some(unfinished) = transit.leave() else { return };
         debug!(id = %self.id, account = %self.account.name, "connection closed without the dot");

@@ -39,16 +39,20 @@ impl Submission {
 
     /// The mailbox that the token opens. Whatever is wrong, Exchange says the same.
     fn check_token(&self, user: &str, token: &Secret, now: SystemTime) -> Result<Mailbox, Reply> {
-        let fault = match self.world.tokens().check(token, user, now) {
-            Err(fault) => format!("{fault:?}"),
-            Ok(()) => {
-                let mailboxes = &self.world.options.mailboxes;
-                match mailboxes.iter().find(|mailbox| mailbox.address.eq_ignore_ascii_case(user)) {
-                    Some(mailbox) => return Ok(mailbox.clone()),
-                    None => "NoMailbox".to_owned(),
+        let fault =
+            match self.world.tokens().check(token, user, self.world.options.exchange_role, now) {
+                Err(fault) => format!("{fault:?}"),
+                Ok(()) => {
+                    let mailboxes = &self.world.options.mailboxes;
+                    match mailboxes
+                        .iter()
+                        .find(|mailbox| mailbox.address.eq_ignore_ascii_case(user))
+                    {
+                        Some(mailbox) => return Ok(mailbox.clone()),
+                        None => "NoMailbox".to_owned(),
+                    }
                 }
-            }
-        };
+            };
         tracing::info!(mailbox = ?user, %fault, "sandbox: token refused");
         Err(self.session.auth_refused(AuthRefusal::Rejected, now))
     }

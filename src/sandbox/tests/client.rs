@@ -143,7 +143,9 @@ pub(super) fn app_token(sandbox: &Sandbox) -> Secret {
         may_send: true,
         expires_in: 3599,
     };
-    sandbox.world.tokens().give(sandbox.options(), grant, std::time::SystemTime::now())
+    let faults = sandbox.faults().token;
+    let now = std::time::SystemTime::now();
+    sandbox.world.tokens().give(sandbox.options(), grant, &faults, now)
 }
 
 /// A sandbox with these limits.

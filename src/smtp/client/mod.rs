@@ -213,12 +213,13 @@ impl Dialogue {
 
     /// What is under way fails with this; nothing may follow on this connection.
     fn break_off(&mut self, trouble: Trouble) {
-        let step = self.step();
+        let is_written = self.output.is_empty();
         self.is_ended = true;
         self.output.clear();
         match &mut self.state {
             State::Mail(transaction) => {
-                transaction.give_up(step, trouble);
+                let fate = transaction.fate(is_written);
+                transaction.give_up(fate, trouble);
             }
             State::Relay(relay) => {
                 relay.give_up(relay.step(), trouble);
@@ -341,20 +342,52 @@ impl Dialogue {
     /// Begins a mail on a connection that is `Ready`. What the server cannot take at all is answered
     /// without a word to it.
     pub fn send(&mut self, envelope: &Envelope, size: u64) {
-        let mut transaction = Transaction::idle(envelope.recipients.len());
-        if !matches!(self.state, State::Ready) {
-            self.is_ended = true;
-            transaction.give_up(Step::Mail, Trouble::Closed);
-        } else {
-            let (offer, reset, output) = (&self.offer, self.needs_reset, &mut self.output);
-            match Transaction::begin(envelope, size, offer, reset, output) {
-                Ok(begun) => transaction = begun,
-                Err(trouble) => {
-                    transaction.is_open_there = self.needs_reset;
-                    transaction.give_up(Step::Mail, trouble);
-                }
+        let (reset, recipients) = (self.needs_reset, envelope.recipients.len());
+        let begun = match self.state {
+            State::Ready => {
+                Transaction::begin(envelope, size, &self.offer, reset, &mut self.output)
             }
+            _ => Err(Trouble::Closed),
+        };
+        self.begin(begun, recipients);
+    }
+
+    /// As [`Self::send`], and where the server offers what it needs, all of it goes in one flight after
+    /// [`Event::Commit`]: a round trip a mail instead of two. RFC 3030 §4.2 lets BDAT follow RCPT at once;
+    /// the octets are dropped where the recipients are refused. For small bodies: they are held until then.
+    /// A connection that is lost leaves the mail's fate open from the commit on.
+    pub fn send_at_once(&mut self, envelope: &Envelope, size: u64) {
+        let offers_it =
+            self.offer.has(Extension::Pipelining) && self.offer.has(Extension::Chunking);
+        if !offers_it || self.needs_reset || !matches!(self.state, State::Ready) {
+            return self.send(envelope, size);
         }
+        let begun = Transaction::at_once(envelope, size, &self.offer);
+        self.begin(begun, envelope.recipients.len());
+    }
+
+    fn begin(&mut self, begun: Result<Transaction, Trouble>, recipients: usize) {
+        self.is_ended |= !matches!(self.state, State::Ready);
+        let transaction = begun.unwrap_or_else(|trouble| {
+            let mut transaction = Transaction::idle(recipients);
+            transaction.is_open_there = self.needs_reset;
+            transaction.give_up(Step::Mail, trouble);
+            transaction
+        });
+        self.state = State::Mail(Box::new(transaction));
+    }
+
+    /// Asks on a connection that is `Ready` whether this sender is taken: MAIL, then RSET. One result.
+    pub fn ask(&mut self, envelope: &Envelope) {
+        let asked = match self.state {
+            State::Ready => Transaction::ask(envelope, &self.offer, &mut self.output),
+            _ => Err(Trouble::Closed),
+        };
+        let transaction = asked.unwrap_or_else(|trouble| {
+            let mut transaction = Transaction::idle(1);
+            transaction.give_up(Step::Mail, trouble);
+            transaction
+        });
         self.state = State::Mail(Box::new(transaction));
     }
 

@@ -2,8 +2,10 @@
 //!
 //! With PIPELINING the whole envelope goes out in one flight (RFC 2920 §3.1), otherwise command by
 //! command. A mail declared BINARYMIME goes by BDAT instead (RFC 3030): each piece is a chunk with its
-//! own answer, and an empty last chunk stands for the dot. It promises one result for each recipient, and
-//! that no body follows where no recipient was taken. It holds no sockets and no clock.
+//! own answer, and an empty last chunk stands for the dot. A small mail may go at once: envelope and body,
+//! as one chunk that is the last, in a single flight. It promises one result for each recipient, that no
+//! body follows DATA where no recipient was taken, and that a connection which is lost leaves a mail
+//! undecided as soon as the server may have had its end. It holds no sockets and no clock.
 
 use super::Event;
 use super::envelope::{fit, mail_command, rcpt_command};
@@ -71,6 +73,8 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     Reset,
+    /// MAIL that is only asked about: nothing but RSET follows.
+    Sender,
     Mail,
     Rcpt(usize),
     Data,
@@ -84,7 +88,7 @@ enum Awaited {
 impl Awaited {
     fn step(self) -> Step {
         match self {
-            Self::Reset | Self::Mail => Step::Mail,
+            Self::Reset | Self::Sender | Self::Mail => Step::Mail,
             Self::Rcpt(_) => Step::Rcpt,
             Self::Data | Self::Cancel => Step::Data,
             Self::Chunk => Step::Body,
@@ -111,6 +115,8 @@ pub(super) enum Phase {
 enum Carriage {
     Data(Stuffer),
     Bdat,
+    /// Envelope and body in one flight; the body, until it is complete.
+    AtOnce(BytesMut),
 }
 
 #[derive(Debug)]
@@ -148,6 +154,31 @@ impl Transaction {
         reset: bool,
         out: &mut BytesMut,
     ) -> Result<Self, Trouble> {
+        let mut transaction = Self::prepare(envelope, size, offer, reset)?;
+        let is_held_back = |(awaited, _): &&(Awaited, String)| *awaited != Awaited::Chunk;
+        let flight = transaction.unsent.iter().take_while(is_held_back).count();
+        for _ in 0..if transaction.is_pipelined { flight } else { 1 } {
+            transaction.send_next(out);
+        }
+        Ok(transaction)
+    }
+
+    /// A mail whose body is brought before anything of it is said.
+    pub fn at_once(envelope: &Envelope, size: u64, offer: &Offer) -> Result<Self, Trouble> {
+        let mut transaction = Self::prepare(envelope, size, offer, false)?;
+        transaction.unsent.pop_back();
+        transaction.carriage = Carriage::AtOnce(BytesMut::new());
+        transaction.phase = Phase::Body;
+        transaction.is_open_there = false;
+        Ok(transaction)
+    }
+
+    fn prepare(
+        envelope: &Envelope,
+        size: u64,
+        offer: &Offer,
+        reset: bool,
+    ) -> Result<Self, Trouble> {
         fit(envelope, size, offer)?;
         let mut unsent = VecDeque::new();
         if reset {
@@ -161,19 +192,24 @@ impl Transaction {
         let mut transaction = Self::idle(envelope.recipients.len());
         transaction.is_pipelined = offer.has(Extension::Pipelining);
         transaction.is_open_there = true;
-        let flight = if envelope.body == BodyKind::BinaryMime {
+        if envelope.body == BodyKind::BinaryMime {
             transaction.carriage = Carriage::Bdat;
             // Not in the first flight: octets are sent to a server only that took a recipient.
             unsent.push_back((Awaited::Chunk, String::new()));
-            unsent.len() - 1
         } else {
             unsent.push_back((Awaited::Data, "DATA\r\n".to_owned()));
-            unsent.len()
-        };
-        transaction.unsent = unsent;
-        for _ in 0..if transaction.is_pipelined { flight } else { 1 } {
-            transaction.send_next(out);
         }
+        transaction.unsent = unsent;
+        Ok(transaction)
+    }
+
+    /// Asks whether the sender is taken, then takes it back.
+    pub fn ask(envelope: &Envelope, offer: &Offer, out: &mut BytesMut) -> Result<Self, Trouble> {
+        fit(envelope, 0, offer)?;
+        let mut transaction = Self::idle(1);
+        transaction.unsent.push_back((Awaited::Sender, mail_command(envelope, 0, offer)));
+        transaction.unsent.push_back((Awaited::Reset, "RSET\r\n".to_owned()));
+        transaction.send_next(out);
         Ok(transaction)
     }
 
@@ -186,9 +222,22 @@ impl Transaction {
 
     /// Where it stands.
     pub fn step(&self) -> Step {
-        match self.phase {
-            Phase::Body | Phase::Commit => Step::Body,
+        match (self.phase, &self.carriage) {
+            (Phase::Body | Phase::Commit, Carriage::AtOnce(_)) => Step::Mail,
+            (Phase::Body | Phase::Commit, _) => Step::Body,
             _ => self.awaited.front().map_or(Step::Mail, |awaited| awaited.step()),
+        }
+    }
+
+    /// Where it stands if nothing more is heard. `is_written`: all that was said left us. A server that
+    /// has the whole flight may take the mail whatever it has answered so far; one that lacks its last
+    /// octet cannot.
+    pub fn fate(&self, is_written: bool) -> Step {
+        match self.carriage {
+            Carriage::AtOnce(_) if !self.awaited.contains(&Awaited::Dot) => self.step(),
+            Carriage::AtOnce(_) if is_written => Step::Dot,
+            Carriage::AtOnce(_) => self.step().min(Step::Body),
+            _ => self.step(),
         }
     }
 
@@ -219,15 +268,17 @@ impl Transaction {
             _ => !reply.is_positive() && !is_refusal,
         };
         if is_lost {
-            return self.give_up(step, out_of_place(&reply));
+            let fate = self.fate_after(awaited, out.is_empty());
+            return self.give_up(fate, out_of_place(&reply));
         }
         match awaited {
             Awaited::Reset if is_refusal => return self.give_up(step, out_of_place(&reply)),
             Awaited::Reset => {}
-            Awaited::Mail if is_refusal => {
+            Awaited::Mail | Awaited::Sender if is_refusal => {
                 self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
                 self.unsent.clear();
             }
+            Awaited::Sender => self.settle(&Ok(reply)),
             Awaited::Mail => {}
             Awaited::Rcpt(index) => self.take_rcpt(index, reply),
             Awaited::Data => self.take_data(reply, out),
@@ -237,9 +288,13 @@ impl Transaction {
                 self.phase = Phase::Commands;
             }
             Awaited::Chunk => {}
+            Awaited::Dot if self.is_no_command(&reply) => {
+                return self.give_up(step, Trouble::NotOffered("CHUNKING"));
+            }
             Awaited::Dot if is_refusal => {
+                // Of a flight that was refused the envelope may still lie there.
+                self.is_open_there = matches!(self.carriage, Carriage::AtOnce(_));
                 self.settle(&Err(Refusal { step, trouble: Trouble::Reply(reply) }));
-                self.is_open_there = false;
             }
             Awaited::Dot => {
                 self.settle(&Ok(reply));
@@ -249,6 +304,22 @@ impl Transaction {
         }
         self.proceed(out);
         true
+    }
+
+    /// [`Self::fate`] once the reply for `awaited` has been taken off.
+    fn fate_after(&self, awaited: Awaited, is_written: bool) -> Step {
+        match (awaited, &self.carriage) {
+            (Awaited::Dot, _) => Step::Dot,
+            (_, Carriage::AtOnce(_)) => self.fate(is_written),
+            _ => awaited.step(),
+        }
+    }
+
+    /// Whether BDAT itself was not understood, though it was offered: its octets may be taken for commands
+    /// now, so nothing more may follow. Where all recipients were refused, 503 is its right answer.
+    fn is_no_command(&self, reply: &Reply) -> bool {
+        let is_at_once = matches!(self.carriage, Carriage::AtOnce(_));
+        is_at_once && matches!(reply.code, 500..=504) && self.has_taken()
     }
 
     fn take_rcpt(&mut self, index: usize, reply: Reply) {
@@ -313,6 +384,7 @@ impl Transaction {
         }
         match &mut self.carriage {
             Carriage::Data(stuffer) => stuffer.stuff(chunk, out),
+            Carriage::AtOnce(held) => held.extend_from_slice(chunk),
             Carriage::Bdat if chunk.is_empty() => {}
             Carriage::Bdat => {
                 out.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
@@ -322,13 +394,21 @@ impl Transaction {
         }
     }
 
-    /// Writes the final dot, or the last chunk. It is empty: the others are answered before the commit,
-    /// and only this one makes the mail the server's.
+    /// Writes the final dot, or the last chunk. That of a binary mail is empty: the others are answered
+    /// before the commit, and only this one makes the mail the server's.
     pub fn dot(&mut self, out: &mut BytesMut) {
         if self.phase == Phase::Commit && self.awaited.is_empty() {
+            while !self.unsent.is_empty() {
+                self.send_next(out);
+            }
             match &mut self.carriage {
                 Carriage::Data(stuffer) => std::mem::take(stuffer).finish(out),
                 Carriage::Bdat => out.extend_from_slice(b"BDAT 0 LAST\r\n"),
+                Carriage::AtOnce(held) => {
+                    self.is_open_there = true;
+                    out.extend_from_slice(format!("BDAT {} LAST\r\n", held.len()).as_bytes());
+                    out.unsplit(held.split());
+                }
             }
             self.phase = Phase::Commands;
             self.awaited.push_back(Awaited::Dot);

@@ -10,6 +10,7 @@ use crate::observe::redact;
 use crate::secret::Secret;
 use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Terms};
+use crate::smtp::offer::Offer;
 use crate::smtp::sasl_client;
 use crate::upstream::{Credential, Failure, Fault, Stage};
 use rustls::ClientConfig;
@@ -27,17 +28,34 @@ pub(super) struct Route {
 impl Route {
     /// Opens a connection and logs in.
     pub async fn open(&self, credential: &Credential) -> Result<Connection, Failure> {
+        self.log_in(credential).await.1
+    }
+
+    /// The same; also what the server offers inside TLS, as far as it came to say so.
+    pub async fn log_in(&self, credential: &Credential) -> (Offer, Result<Connection, Failure>) {
         let settings = &self.settings;
-        let response = sasl_client::xoauth2(credential.mailbox.as_str(), &credential.token)
-            .map_err(|error| Failure::at(Stage::Auth, Fault::Local(error.to_string())))?;
-        let (mut wire, mut dialogue) = self.dial(response.clone()).await?;
+        let response = match sasl_client::xoauth2(credential.mailbox.as_str(), &credential.token) {
+            Ok(response) => response,
+            Err(error) => {
+                let failure = Failure::at(Stage::Auth, Fault::Local(error.to_string()));
+                return (Offer::default(), Err(failure));
+            }
+        };
+        let (mut wire, mut dialogue) = match self.dial(response.clone()).await {
+            Ok(dialled) => dialled,
+            Err(failure) => return (Offer::default(), Err(failure)),
+        };
         let event = self.advance(&mut wire, &mut dialogue).await;
-        match event.map_err(|failure| without_tokens(failure, &response, &credential.token))? {
-            Event::Ready => {}
-            other => return Err(unexpected(&dialogue, &other)),
-        }
-        tracing::debug!(host = %settings.host, peer = %wire.peer, mailbox = %credential.mailbox, "logged in");
-        Ok(Connection::new(wire, dialogue, credential.clone(), settings))
+        let offer = dialogue.offer().clone();
+        let connection = match event {
+            Ok(Event::Ready) => {
+                tracing::debug!(host = %settings.host, peer = %wire.peer, mailbox = %credential.mailbox, "logged in");
+                Ok(Connection::new(wire, dialogue, credential.clone(), settings))
+            }
+            Ok(other) => Err(unexpected(&dialogue, &other)),
+            Err(failure) => Err(without_tokens(failure, &response, &credential.token)),
+        };
+        (offer, connection)
     }
 
     /// Opens a connection as far as TLS and closes it; no token is needed.

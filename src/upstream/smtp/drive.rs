@@ -96,10 +96,11 @@ impl Wire {
         limit: Duration,
     ) -> Result<Self, Fault> {
         let Stream::Plain(stream) = self.stream else {
-            return Err(Fault::Tls("TLS inside TLS".to_owned()));
+            return Err(Fault::Tls(tls::Distrust::new("TLS inside TLS")));
         };
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Fault::Tls(format!("{host:?} is no name a certificate could have")))?;
+            .map_err(|_| format!("{host:?} is no name a certificate could have"))
+            .map_err(|what| Fault::Tls(tls::Distrust::new(what)))?;
         let handshake = TlsConnector::from(config).connect(name, stream);
         match timeout(limit, handshake).await {
             Ok(Ok(stream)) => Ok(Self { stream: Stream::Tls(Box::new(stream)), ..self }),

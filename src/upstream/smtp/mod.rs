@@ -16,12 +16,13 @@ pub use pool::Pool;
 pub use transit::{Answers, Flight, Stale, Transit, Unfinished};
 
 use crate::config::Upstream;
+use crate::mail::Envelope;
 use crate::smtp::Reply;
 use crate::smtp::client::{Dialogue, Event, Refusal, Step, Trouble};
 use crate::smtp::extension::Extension;
 use crate::smtp::offer::Offer;
 use crate::upstream::{Body, Credential, Failure, Fault, Outcome, Outgoing, Stage};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use drive::{Goal, Progress, Wire};
 use rustls::ClientConfig;
 use std::net::SocketAddr;
@@ -31,6 +32,12 @@ use tokio::time::Instant;
 
 /// So much of a body is gathered for one write: four TLS records.
 const FLIGHT: usize = 64 * 1024;
+/// A body of so many octets goes with its envelope in one flight. Of a larger one the round trip that this
+/// saves is a small part, and the octets are many that a refused recipient would waste.
+const FLIGHT_OCTETS: u64 = FLIGHT as u64;
+/// A connection that was silent for longer may be lost without our knowing: a mail that went over it in one
+/// flight would be of unknown fate. Then the envelope goes first, and its answer shows that somebody is there.
+const WARM: Duration = Duration::from_secs(5);
 /// A goodbye waits no longer than this for its answer.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -46,21 +53,34 @@ pub async fn probe_tls(
     connect::Route { settings, hostname, tls }.reach_tls().await
 }
 
-/// Logs in and says goodbye: whether token and mailbox are good too, without a mail. Gives what the
-/// server offers inside TLS.
-///
-/// # Errors
-/// What stood in the way, and at which stage.
+/// What a server showed to somebody who sends no mail.
+#[derive(Debug)]
+pub struct Probe {
+    /// What it offers inside TLS; nothing where it did not come to say so.
+    pub offer: Offer,
+    /// Its answer to MAIL, or what stood in the way and at which stage.
+    pub sender: Result<Reply, Failure>,
+}
+
+/// Logs in, asks by MAIL whether the envelope's sender is taken, takes it back by RSET, says goodbye.
 pub async fn probe(
     settings: Upstream,
     hostname: String,
     tls: Arc<ClientConfig>,
     credential: &Credential,
-) -> Result<Offer, Failure> {
-    let connection = connect::Route { settings, hostname, tls }.open(credential).await?;
-    let offer = connection.dialogue.offer().clone();
-    connection.quit().await;
-    Ok(offer)
+    envelope: &Envelope,
+) -> Probe {
+    let route = connect::Route { settings, hostname, tls };
+    let (offer, connection) = route.log_in(credential).await;
+    let sender = match connection {
+        Ok(mut connection) => {
+            let answer = connection.ask(envelope).await;
+            connection.quit().await;
+            answer
+        }
+        Err(failure) => Err(failure),
+    };
+    Probe { offer, sender }
 }
 
 /// How long the next reply is waited for: one limit a reply, however slowly its octets come.
@@ -96,6 +116,38 @@ async fn converse(
     Ok(())
 }
 
+/// A mail on its way, however many connections it takes.
+struct Mail<'a> {
+    outgoing: Outgoing<'a>,
+    /// The whole of a small one, so that it can go in one flight and be said again.
+    whole: Option<Bytes>,
+    /// The commit was asked and said yes.
+    is_committed: bool,
+}
+
+impl<'a> Mail<'a> {
+    /// Takes the body of a small mail.
+    async fn of(outgoing: Outgoing<'a>) -> Result<Self, Fault> {
+        let whole = match outgoing.size {
+            0..=FLIGHT_OCTETS => Some(gather(outgoing.body).await?),
+            _ => None,
+        };
+        Ok(Self { outgoing, whole, is_committed: false })
+    }
+}
+
+async fn gather(body: &mut dyn Body) -> Result<Bytes, Fault> {
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.chunk().await.map_err(Fault::Local)? {
+        // Mostly it is the only one.
+        whole.extend_from_slice(&chunk);
+        if whole.len() > 2 * FLIGHT {
+            return Err(Fault::Local("the body is larger than was noted of it".to_owned()));
+        }
+    }
+    Ok(whole.freeze())
+}
+
 /// What a mail on one connection came to.
 struct Delivered {
     outcome: Outcome,
@@ -103,6 +155,8 @@ struct Delivered {
     is_reusable: bool,
     /// It died before a word about this mail: a reused connection was stale, a new one may be tried.
     is_silent: bool,
+    /// The server offers CHUNKING and does not know BDAT.
+    is_chunking_broken: bool,
 }
 
 /// A connection that is logged in.
@@ -113,12 +167,15 @@ struct Connection {
     credential: Credential,
     command_timeout: Duration,
     data_timeout: Duration,
+    /// When the server spoke last.
+    heard: Instant,
 }
 
 impl Connection {
     fn new(wire: Wire, dialogue: Dialogue, credential: Credential, settings: &Upstream) -> Self {
         let (command_timeout, data_timeout) = (settings.command_timeout, settings.data_timeout);
-        Self { wire, dialogue, credential, command_timeout, data_timeout }
+        let heard = Instant::now();
+        Self { wire, dialogue, credential, command_timeout, data_timeout, heard }
     }
 
     /// Whether the peer has neither closed nor spoken since the last mail.
@@ -128,10 +185,17 @@ impl Connection {
         look.is_ok() && matches!(self.dialogue.advance(), Event::Ready)
     }
 
-    async fn deliver(&mut self, mail: &mut Outgoing<'_>) -> Delivered {
+    /// `chunking`: a small mail may go in one flight.
+    async fn deliver(&mut self, mail: &mut Mail<'_>, chunking: bool) -> Delivered {
         let before = self.dialogue.replies();
-        self.dialogue.send(mail.envelope, mail.size);
+        let (envelope, size) = (mail.outgoing.envelope, mail.outgoing.size);
+        if chunking && mail.whole.is_some() && self.heard.elapsed() < WARM {
+            self.dialogue.send_at_once(envelope, size);
+        } else {
+            self.dialogue.send(envelope, size);
+        }
         let (results, cause) = self.carry(mail).await;
+        self.heard = Instant::now();
         let heard = self.dialogue.replies() - before;
         let recipients: Vec<_> = results
             .into_iter()
@@ -139,17 +203,19 @@ impl Connection {
             .collect();
         Delivered {
             is_silent: is_silent(&recipients, heard),
+            is_chunking_broken: recipients.iter().any(is_chunking_broken),
             outcome: Outcome { recipients, dsn: self.dialogue.offer().has(Extension::Dsn) },
             is_reusable: matches!(self.dialogue.advance(), Event::Ready),
         }
     }
 
     /// Brings the mail to its end; also why we broke off, if we did.
-    async fn carry(&mut self, mail: &mut Outgoing<'_>) -> (Vec<Result<Reply, Refusal>>, Fault) {
+    async fn carry(&mut self, mail: &mut Mail<'_>) -> (Vec<Result<Reply, Refusal>>, Fault) {
         let mut cause = Fault::Closed;
         let mut patience = Patience::default();
-        let mut rest = Bytes::new();
-        let mut is_committed = false;
+        let mut rest = mail.whole.clone().unwrap_or_default();
+        // Before each dot, also of a mail that is said again.
+        let mut has_looked = false;
         loop {
             let is_full = self.dialogue.output().len() >= FLIGHT;
             let is_written = self.dialogue.output().is_empty();
@@ -162,15 +228,19 @@ impl Connection {
                     converse(&mut self.wire, &mut self.dialogue, Goal::Answer, until).await
                 }
                 Event::Body if is_full => self.turn(Goal::Flush).await,
-                Event::Body => self.take_body(&mut rest, mail.body).await,
+                Event::Body => self.take_body(&mut rest, mail).await,
                 Event::Commit if !is_written => self.turn(Goal::Flush).await,
-                Event::Commit if !is_committed => {
-                    is_committed = true;
-                    match mail.commit.as_mut().await {
-                        // Once more before the dot: what is known to be lost now has a certain fate.
-                        Ok(()) => self.turn(Goal::Look).await,
-                        Err(text) => Err(Fault::Local(text)),
+                Event::Commit if !mail.is_committed => match mail.outgoing.commit.as_mut().await {
+                    Ok(()) => {
+                        mail.is_committed = true;
+                        Ok(())
                     }
+                    Err(text) => Err(Fault::Local(text)),
+                },
+                Event::Commit if !has_looked => {
+                    has_looked = true;
+                    // Once more before the dot: what is known to be lost now has a certain fate.
+                    self.turn(Goal::Look).await
                 }
                 Event::Commit => {
                     self.dialogue.dot();
@@ -179,7 +249,7 @@ impl Connection {
                 // Never while a mail is under way; all the same every recipient gets a result.
                 Event::Ready | Event::StartTls | Event::Failed(_) | Event::Closed => {
                     let lost = Refusal { step: Step::Mail, trouble: Trouble::Closed };
-                    return (vec![Err(lost); mail.envelope.recipients.len()], cause);
+                    return (vec![Err(lost); mail.outgoing.envelope.recipients.len()], cause);
                 }
             };
             if let Err(fault) = step {
@@ -189,14 +259,40 @@ impl Connection {
         }
     }
 
+    /// Whether the sender is taken; the mail is not begun.
+    async fn ask(&mut self, envelope: &Envelope) -> Result<Reply, Failure> {
+        self.dialogue.ask(envelope);
+        let mut cause = Fault::Closed;
+        loop {
+            match self.dialogue.advance() {
+                Event::Finished(results) => {
+                    let lost = Refusal { step: Step::Mail, trouble: Trouble::Closed };
+                    let result = results.into_iter().next().unwrap_or(Err(lost));
+                    return result.map_err(|refusal| Failure::of(refusal, &cause));
+                }
+                Event::NeedInput => {
+                    if let Err(fault) = self.turn(Goal::Answer).await {
+                        cause = fault;
+                        self.dialogue.interrupt();
+                    }
+                }
+                _ => return Err(Failure::at(Stage::Mail, cause)),
+            }
+        }
+    }
+
     async fn turn(&mut self, goal: Goal) -> Result<(), Fault> {
         let until = Instant::now() + self.command_timeout;
         converse(&mut self.wire, &mut self.dialogue, goal, until).await
     }
 
-    async fn take_body(&mut self, rest: &mut Bytes, body: &mut dyn Body) -> Result<(), Fault> {
+    async fn take_body(&mut self, rest: &mut Bytes, mail: &mut Mail<'_>) -> Result<(), Fault> {
         if rest.is_empty() {
-            match body.chunk().await.map_err(Fault::Local)? {
+            let next = match mail.whole {
+                Some(_) => None,
+                None => mail.outgoing.body.chunk().await.map_err(Fault::Local)?,
+            };
+            match next {
                 Some(chunk) => *rest = chunk,
                 None => self.dialogue.body_end(),
             }
@@ -218,6 +314,10 @@ impl Connection {
         }
         self.wire.close(GOODBYE).await;
     }
+}
+
+fn is_chunking_broken(result: &Result<Reply, Failure>) -> bool {
+    matches!(result, Err(Failure { fault: Fault::NotOffered("CHUNKING"), .. }))
 }
 
 /// Whether the connection went away before the server said anything about the mail. A 421 in the place

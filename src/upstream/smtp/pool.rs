@@ -5,13 +5,13 @@
 //! answer is replaced once; that idle ones are closed politely after a while. How many are open at once
 //! is the caller's business: one for each mail under way.
 
-use super::Connection;
-use super::Transit;
 use super::connect::Route;
-use crate::config::Upstream;
-use crate::upstream::{Courier, Credential, Failure, Outcome, Outgoing};
+use super::{Connection, Delivered, Mail, Transit};
+use crate::config::{Chunking, Upstream};
+use crate::upstream::{Courier, Credential, Failure, Outcome, Outgoing, Stage};
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub struct Pool {
     route: Arc<ArcSwap<Route>>,
     shelf: Arc<Shelf>,
+    /// Small mail may go in one flight; not where the server showed that its CHUNKING is broken.
+    chunking: Arc<AtomicBool>,
 }
 
 /// Idle connections, the one used last at the end.
@@ -39,8 +41,9 @@ impl Pool {
     /// No connection yet. `hostname` is our name in EHLO; `tls` verifies the upstream
     /// ([`crate::tls::client_config`]).
     pub fn new(settings: Upstream, hostname: String, tls: Arc<ClientConfig>) -> Self {
+        let chunking = Arc::new(AtomicBool::new(settings.chunking == Chunking::Auto));
         let route = ArcSwap::from_pointee(Route { settings, hostname, tls });
-        Self { route: Arc::new(route), shelf: Arc::default() }
+        Self { route: Arc::new(route), shelf: Arc::default(), chunking }
     }
 
     /// Opens further connections under this name and with this trust; those that are open were verified.
@@ -54,32 +57,61 @@ impl Pool {
     }
 
     /// Delivers one mail over an idle connection, or a new one. Dropping the future closes the connection.
-    pub async fn deliver(&self, mut mail: Outgoing<'_>, credential: &Credential) -> Outcome {
-        let recipients = mail.envelope.recipients.len();
+    pub async fn deliver(&self, outgoing: Outgoing<'_>, credential: &Credential) -> Outcome {
+        let (id, recipients) = (outgoing.id, outgoing.envelope.recipients.len());
         if recipients == 0 {
             return Outcome { recipients: Vec::new(), dsn: false };
         }
+        let mut mail = match Mail::of(outgoing).await {
+            Ok(mail) => mail,
+            Err(fault) => return Outcome::all(recipients, &Failure { stage: Stage::Body, fault }),
+        };
         if let Some(mut connection) = self.take(credential).await {
-            let delivered = connection.deliver(&mut mail).await;
-            if !delivered.is_silent {
+            let delivered = connection.deliver(&mut mail, self.is_chunking()).await;
+            if !self.is_to_be_said_again(&delivered, true) {
                 self.keep(connection, delivered.is_reusable);
                 return delivered.outcome;
             }
-            tracing::debug!(id = %mail.id, peer = %connection.wire.peer, "stale connection replaced");
+            tracing::debug!(%id, peer = %connection.wire.peer, "connection replaced");
         }
-        match self.route.load_full().open(credential).await {
-            Ok(mut connection) => {
-                let delivered = connection.deliver(&mut mail).await;
+        loop {
+            let mut connection = match self.route.load_full().open(credential).await {
+                Ok(connection) => connection,
+                Err(failure) => return Outcome::all(recipients, &failure),
+            };
+            let delivered = connection.deliver(&mut mail, self.is_chunking()).await;
+            if !self.is_to_be_said_again(&delivered, false) {
                 self.keep(connection, delivered.is_reusable);
-                delivered.outcome
+                return delivered.outcome;
             }
-            Err(failure) => Outcome::all(recipients, &failure),
         }
     }
 
     /// A new connection that is logged in.
     pub(super) async fn open(&self, credential: &Credential) -> Result<Connection, Failure> {
         self.route.load_full().open(credential).await
+    }
+
+    fn is_chunking(&self) -> bool {
+        self.chunking.load(Ordering::Relaxed)
+    }
+
+    /// Whether the mail was surely not taken, and why is mended by another connection: this one was stale,
+    /// or the server does not know the BDAT it offers, which is then no longer used.
+    fn is_to_be_said_again(&self, delivered: &Delivered, is_reused: bool) -> bool {
+        if delivered.is_chunking_broken {
+            let host = &self.route.load().settings.host;
+            // Once: without BDAT it cannot come again.
+            if self.chunking.swap(false, Ordering::Relaxed) {
+                tracing::warn!(
+                    %host,
+                    "the server offers CHUNKING and does not take BDAT; mail goes by DATA until the next start \
+                     (chunking = \"off\" in [account.upstream] makes that lasting)"
+                );
+            }
+            return true;
+        }
+        is_reused && delivered.is_silent
     }
 
     /// Closes the idle connections with QUIT; those under way are kept afterwards as before.
@@ -148,6 +180,10 @@ impl Courier for Pool {
         is_fresh: bool,
     ) -> impl Future<Output = Result<Transit, Failure>> + Send {
         Pool::transit(self, credential, is_fresh)
+    }
+
+    fn close_idle(&self) -> impl Future<Output = ()> + Send {
+        Pool::close_idle(self)
     }
 }
 

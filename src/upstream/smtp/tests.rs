@@ -147,11 +147,16 @@ impl Server {
             ca_file: None,
             connections: Limit::Unlimited,
             messages_per_minute: Limit::Unlimited,
+            recipients_per_day: Limit::Unlimited,
+            max_recipients: Limit::Unlimited,
+            max_message_size: 35 << 20,
             connect_timeout: Duration::from_secs(20),
             command_timeout: Duration::from_secs(20),
             data_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
             binarymime: true,
+
+            chunking: crate::config::Chunking::Auto,
         }
     }
 
@@ -561,7 +566,8 @@ async fn without_commit_there_is_no_dot() {
     let text = Text { chunk: b"text\r\n", times: 3, fails: true };
     let order = Order { text, ..Order::default() };
     assert_eq!(send(&pool, &good(), &server.seen, order).await, ["Body: disk is gone"; 2]);
-    assert_eq!((server.seen.connections(), server.seen.count("body of")), (2, 0));
+    // A small body is read before anybody is called.
+    assert_eq!((server.seen.connections(), server.seen.count("body of")), (1, 0));
     assert_eq!(server.seen.count("commit"), 1);
 }
 
@@ -632,14 +638,47 @@ async fn a_token_that_grew_old_on_the_shelf_is_not_used() {
     assert_eq!(server.seen.connections(), 2);
 }
 
-#[tokio::test]
-async fn a_probe_logs_in_and_leaves() {
-    let server = Server::start(|_, _| Act::Usual).await;
+async fn look(server: &Server) -> Probe {
     let tls = client_config(Some(server.ca.path())).unwrap();
-    let offer = probe(server.settings(), "me.example".into(), tls, &good()).await.unwrap();
-    assert_eq!(offer.mechanisms, ["LOGIN", "XOAUTH2"]);
+    let envelope = Envelope {
+        sender: Some(Address::parse("s@x").unwrap()),
+        body: BodyKind::Undeclared,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+        recipients: Vec::new(),
+    };
+    probe(server.settings(), "me.example".into(), tls, &good(), &envelope).await
+}
+
+#[tokio::test]
+async fn a_probe_asks_about_the_sender_and_leaves() {
+    let server = Server::start(|_, _| Act::Usual).await;
+    let seen = look(&server).await;
+    assert_eq!(seen.offer.mechanisms, ["LOGIN", "XOAUTH2"]);
+    assert_eq!(seen.sender.unwrap().code, 250);
     server.seen.wait_for("QUIT").await;
-    assert_eq!(server.seen.count("MAIL"), 0);
+    assert_eq!((server.seen.count("MAIL"), server.seen.count("RSET")), (1, 1));
+    assert_eq!((server.seen.count("RCPT"), server.seen.count("DATA")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_probe_says_where_it_ended_and_what_it_had_seen() {
+    for (line, act, stage, offers) in [
+        ("EHLO", Act::SayAndClose("421 4.3.2 no\r\n"), Stage::Hello, false),
+        ("AUTH", Act::Say("504 5.7.4 Unrecognized authentication type\r\n"), Stage::Auth, true),
+        ("MAIL", Act::Say("550 5.1.8 Access denied\r\n"), Stage::Mail, true),
+        ("MAIL", Act::Close, Stage::Mail, true),
+    ] {
+        let server = Server::start(move |_, said| match said.starts_with(line) {
+            true => act,
+            false => Act::Usual,
+        })
+        .await;
+        let seen = look(&server).await;
+        assert_eq!(seen.sender.unwrap_err().stage, stage, "{line}");
+        assert_eq!(!seen.offer.extensions.is_empty(), offers, "{line}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod client;
 pub mod daemon;
+pub mod gateway;
 pub mod mailin;
 pub mod mails;
 pub mod mime;
@@ -11,5 +12,6 @@ pub mod servers;
 pub mod talk;
 pub mod trap;
 pub mod turnstile;
+pub mod walk;
 pub mod witness;
 pub mod world;
