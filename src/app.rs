@@ -173,9 +173,14 @@ impl App {
         format!("listening on {}; {accounts} account{plural}", addresses.join(", "))
     }
 
-    /// When the delivery loop last showed that it lives, for the watchdog.
+    /// When delivery loop and queue last showed that both live, for the watchdog.
     pub fn alive(&self) -> std::time::Instant {
-        self.delivery.alive()
+        self.delivery.alive().min(self.queue.alive())
+    }
+
+    /// Returns when the daemon can do nothing more and must end: the queue's writer is gone.
+    pub async fn broken(&self) {
+        self.queue.ended().await;
     }
 
     /// Stops in order, within twice the drain bound. True where nothing was cut off; what was cut off is

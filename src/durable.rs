@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file that is being written under a name that does not count yet. Dropped, it is removed.
@@ -25,7 +25,9 @@ impl Draft {
     /// What the file system says.
     pub fn create(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { file, path, synced: false })
+        let draft = Self { file, path, synced: false };
+        give_to_owner(&draft.file, &draft.path)?;
+        Ok(draft)
     }
 
     /// Appends octets.
@@ -89,20 +91,64 @@ pub fn replace(target: &Path, octets: &[u8]) -> io::Result<()> {
     draft.place(target)
 }
 
+/// Holds this lock until the file is dropped; waits for whoever holds it, also in other processes.
+///
+/// # Errors
+/// What the file system says.
+pub fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    // Not through a link: root must not be led to a file that is not its business.
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    let file = match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            give_to_owner(&file, path)?;
+            file
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path)?,
+        Err(error) => return Err(error),
+    };
+    file.lock()?;
+    Ok(file)
+}
+
+/// What root writes into somebody's directory is that somebody's: `login` by root must not leave files
+/// that the daemon cannot read. Only for a file that was just made.
+fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    let own = file.metadata()?;
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => fs::metadata(dir)?,
+        _ => fs::metadata(".")?,
+    };
+    if own.uid() == 0 && dir.uid() != 0 {
+        std::os::unix::fs::fchown(file, Some(dir.uid()), Some(dir.gid()))?;
+    }
+    Ok(())
+}
+
 /// Makes a directory with 0700, and those above it; an existing one of ours is closed to others.
 ///
 /// # Errors
 /// What the file system says.
 pub fn make_dir(path: &Path) -> io::Result<()> {
-    if !path.is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        sync_name(path)?;
-    }
+    make_missing(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Makes what is missing, from the top down; each name is durable before the next one is made below it.
+fn make_missing(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_missing(above)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    sync_name(path)
 }
 
 /// Makes the name `path` durable in its directory.

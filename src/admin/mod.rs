@@ -7,6 +7,7 @@
 mod answer;
 mod desk;
 mod peer;
+mod sign_in;
 mod status;
 pub mod wire;
 
@@ -15,7 +16,7 @@ pub use desk::{Desk, Scene};
 use crate::config;
 use crate::unix_socket::{self, SocketFile};
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use peer::{Door, Peer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,6 +127,8 @@ async fn serve(
 fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/v1/status", get(status::status))
+        .route("/v1/accounts/{name}/sign-in", post(sign_in::sign_in))
+        .route("/v1/accounts/{name}/revoke", post(sign_in::revoke))
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
 }

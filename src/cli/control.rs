@@ -133,7 +133,6 @@ impl Control {
         self.ask(Method::GET, path, None::<&()>).await
     }
 
-    #[allow(dead_code, reason = "for commands that steer")]
     /// Orders something.
     ///
     /// # Errors

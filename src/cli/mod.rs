@@ -1,5 +1,6 @@
 //! What a person types: one file a command, exit codes in `exit`.
 
+mod account;
 mod check;
 mod config;
 mod control;
@@ -7,6 +8,7 @@ mod demo;
 mod door;
 mod exit;
 mod health;
+mod login;
 mod run;
 pub mod sandbox;
 mod send;
@@ -57,6 +59,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
         words: Vec<OsString>,
     },
+    /// Sign in for an account whose grant is authorization_code or device_code.
+    Login(login::Args),
+    /// What concerns one account.
+    #[command(subcommand)]
+    Account(account::Verb),
     /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
     /// How everything stands: accounts, tokens, queue; exit 0 if good, 2 if a person is needed, 69 if
@@ -98,6 +105,8 @@ pub fn main() -> ExitCode {
         Verb::Sendmail { words } => {
             sendmail::run(sendmail::Called::Sendmail, file, words.into_iter())
         }
+        Verb::Login(args) => login::run(file, args),
+        Verb::Account(verb) => account::run(file, verb),
         Verb::Health(args) => health::run(file, &args),
         Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
         Verb::Config(verb) => config::run(file, &verb),

@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Args {}
 
 /// Runs until a signal ends it. 0 after a clean stop, 78 where the configuration is wrong, 75 where the
-/// store or an address is not to be had now, 1 where work was abandoned at the end.
+/// store or an address is not to be had now, 1 where work was abandoned at the end or the queue broke.
 pub fn run(file: Option<&Path>, _args: &Args) -> ExitCode {
     let config = match super::load(file) {
         Ok(config) => config,
@@ -58,6 +58,7 @@ async fn serve(config: Config, file: Option<&Path>) -> ExitCode {
     };
     tell(&[NotifyState::Ready, NotifyState::Status(&app.status())]);
     let mut watchdog = Watchdog::new();
+    let mut is_broken = false;
     loop {
         tokio::select! {
             wish = signals.next() => match wish {
@@ -65,10 +66,16 @@ async fn serve(config: Config, file: Option<&Path>) -> ExitCode {
                 Wish::Stop => break,
             },
             () = watchdog.due() => watchdog.feed(app.alive()),
+            () = app.broken() => {
+                tracing::error!("the queue's writer broke off inside submitd, which therefore ends; what was \
+                     accepted is safe. Please report this");
+                is_broken = true;
+                break;
+            }
         }
     }
     tell(&[NotifyState::Stopping]);
-    if app.stop().await { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
+    if app.stop().await && !is_broken { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
 }
 
 /// All or nothing: a configuration with a mistake changes nothing.
@@ -128,7 +135,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Tells systemd we are alive as long as the delivery loop is: its beat is passed on, its silence too.
+/// Tells systemd we are alive as long as delivery loop and queue are: their beat is passed on, their silence too.
 struct Watchdog {
     bound: Option<Duration>,
     ticks: tokio::time::Interval,
@@ -146,14 +153,14 @@ impl Watchdog {
         self.ticks.tick().await;
     }
 
-    /// `alive`: when the delivery loop last showed that it lives.
+    /// `alive`: when delivery loop and queue last showed that they live.
     fn feed(&self, alive: std::time::Instant) {
         let Some(bound) = self.bound else { return };
         // The loop beats every second; a bound below that is only asked for in trials.
         if alive.elapsed() < bound.max(Duration::from_secs(5)) {
             tell(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!("the delivery loop hangs; systemd will start submitd anew");
+            tracing::error!("delivery loop or queue hangs; systemd will start submitd anew");
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
     let cloud = section.or("cloud", Cloud::Global);
     let word = section.required::<GrantWord>(
         "grant",
-        "write grant = \"client_credentials\" or grant = \"refresh_token\"",
+        "write grant = \"client_credentials\", or \"authorization_code\" where a person signs in",
     );
     let tenant = tenant(&section, around, preset, word);
     let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());

@@ -9,12 +9,13 @@ use super::certificate::{Identity, IdentityError};
 use super::listener;
 use super::local;
 use super::notify;
+use super::queue::queue;
 use super::secrets::Secrecy;
 use super::section::{Section, Walk};
 use super::tree::{Node, Origin, Table, Value};
 use super::user;
-use super::value::{Size, Wrong, words};
-use super::{Account, Config, Headers, Log, LogFormat, Queue, SecretFile, User};
+use super::value::{Wrong, words};
+use super::{Account, Config, Headers, Log, LogFormat, SecretFile, User};
 use crate::secret::Secret;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -170,46 +171,6 @@ fn check_unique(section: &Section<'_>, names: &mut HashSet<String>, fold: fn(&st
         && !names.insert(fold(name))
     {
         section.wrong("name", format!("{name:?} is there twice"), "give each its own name");
-    }
-}
-
-fn queue(section: Section<'_>, largest: u64, accounts: &[String]) -> Queue {
-    let (second, hour, day) =
-        (Duration::from_secs(1), Duration::from_secs(3_600), Duration::from_secs(86_400));
-    let size = section.within("max_size", Size(2 << 30), Size(1 << 20)..=Size(1 << 50));
-    if size.0 < largest {
-        let remedy = "make it larger, or max_message_size of the listener smaller";
-        section.wrong("max_size", "is smaller than max_message_size of a listener", remedy);
-    }
-    let reserve = section.within("reserve", Size(64 << 20), Size(1 << 20)..=Size(1 << 50));
-    let expire = section.within("expire", day * 5, second..=YEAR);
-    let delay_notice = section.within("delay_notice", hour * 4, second..=YEAR);
-    let minutes = [1, 5, 15, 30, 60].map(|minutes| second * 60 * minutes);
-    let schedule = section.or("schedule", minutes.to_vec());
-    if schedule.is_empty() || schedule.iter().any(|pause| *pause < second || *pause > YEAR) {
-        let remedy =
-            "write pauses from 1 s, such as [\"1m\", \"5m\", \"1h\"]; the last one repeats";
-        section.wrong("schedule", "holds no pause, or one that is out of range", remedy);
-    }
-    let history = section.within("history", day * 7, Duration::ZERO..=YEAR);
-    let uncertain_pause = section.within("uncertain_pause", second * 300, second..=YEAR);
-    let bounce_account = section.optional::<String>("bounce_account");
-    if let Some(name) = &bounce_account
-        && !accounts.contains(name)
-    {
-        let remedy = "write the name of one of the accounts, or leave it out";
-        section.wrong("bounce_account", format!("there is no account {name:?}"), remedy);
-    }
-    section.finish(&[]);
-    Queue {
-        max_size: size.0,
-        reserve: reserve.0,
-        expire,
-        delay_notice,
-        schedule,
-        history,
-        uncertain_pause,
-        bounce_account,
     }
 }
 
@@ -603,11 +564,6 @@ client_secret = "hunter2"
             ),
             (
                 "client_credentials",
-                "device_code",
-                r#"4:9: account "erp": grant: "device_code" is not available in this version; use "client_credentials", or "refresh_token" with a token you have"#,
-            ),
-            (
-                "client_credentials",
                 "client-credential",
                 r#"4:9: account "erp": grant: "client-credential" is not known here; did you mean "client_credentials"?"#,
             ),
@@ -703,7 +659,7 @@ colour = "red"
 [[account]]
 name = "erp"
 mailbox = "nobody"
-grant = "device_code"
+grant = "device"
 tenant = "contoso.onmicrosoft.com"
 client_id = 7
 client_secret = ""

@@ -49,6 +49,9 @@ pub enum Grant {
         /// The file.
         file: SecretFile,
     },
+    /// A person signs in with `submitd login`; the refresh token which that brings is kept in the state
+    /// directory and nowhere else.
+    SignIn(SignIn),
     /// A refresh token that somebody obtained (RFC 6749 §6).
     RefreshToken {
         /// Who asks.
@@ -58,12 +61,36 @@ pub enum Grant {
     },
 }
 
+/// How a person signs in, and for which application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// The way that `submitd login` takes where it is not told otherwise.
+    pub by: SignInBy,
+    /// Who asks.
+    pub application: Application,
+    /// Where the provider sends the browser, as it is registered: with a loopback address any port fits.
+    pub redirect_uri: String,
+    /// Who is to sign in. The mailbox itself, or somebody who may send as it: shared mailboxes cannot
+    /// sign in.
+    pub username: String,
+}
+
+/// The two ways in that need a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInBy {
+    /// In a browser that is sent back to us (RFC 6749 §4.1 with RFC 7636).
+    Browser,
+    /// In any browser anywhere, by a code that is typed in (RFC 8628).
+    Device,
+}
+
 impl Grant {
     /// The application that asks a token endpoint; none where no such endpoint is asked by one.
     pub fn application(&self) -> Option<&Application> {
         match self {
             Self::ClientCredentials { application }
             | Self::Password { application, .. }
+            | Self::SignIn(SignIn { application, .. })
             | Self::RefreshToken { application, .. } => Some(application),
             Self::ManagedIdentity { .. }
             | Self::ServiceAccount { .. }

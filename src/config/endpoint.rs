@@ -10,6 +10,7 @@ use super::identity;
 use super::network::{is_safe, plain_http};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::Section;
+use super::sign_in;
 use super::value::Written;
 use super::{Grant, OAuth};
 use std::time::Duration;
@@ -52,10 +53,11 @@ pub(super) fn oauth(
             section.wrong("token_url", wrong.what, wrong.remedy);
         }
     }
+    let consent = sign_in::consent(&section, asked, token_url.as_ref());
     let ca_file = ca_file(&section, around);
     let timeout = section.within("timeout", Duration::from_secs(30), Duration::from_secs(1)..=YEAR);
     section.finish(&[]);
-    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, timeout })
+    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, timeout, consent })
 }
 
 /// Where a token comes from that no endpoint gives: to be shown, never to be asked.
@@ -142,7 +144,9 @@ fn scope(section: &Section<'_>, asked: &Asked) -> Option<String> {
     let known = asked.cloud.endpoints();
     let usual = match asked.preset.facts().issuer {
         Issuer::Entra(_) => match asked.word {
-            Some(GrantWord::RefreshToken) => known.delegated_scope,
+            Some(
+                GrantWord::RefreshToken | GrantWord::AuthorizationCode | GrantWord::DeviceCode,
+            ) => known.delegated_scope,
             // No refresh token is wanted: the password is at hand.
             Some(GrantWord::Password) => known.delegated_scope.trim_end_matches(" offline_access"),
             _ => known.app_scope,

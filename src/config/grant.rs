@@ -11,9 +11,10 @@ use super::identity::{self, HostWord};
 use super::preset::Preset;
 use super::secrets::Secrecy;
 use super::section::Section;
+use super::sign_in;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Application, Grant, Proof, SecretFile};
+use super::{Application, Grant, Proof, SecretFile, SignInBy};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum GrantWord {
     ClientCredentials,
+    AuthorizationCode,
+    DeviceCode,
     RefreshToken,
     Password,
     WorkloadIdentity,
@@ -32,18 +35,21 @@ pub(super) enum GrantWord {
 }
 
 words!(GrantWord {
-    "client_credentials" => ClientCredentials, "refresh_token" => RefreshToken, "password" => Password,
+    "client_credentials" => ClientCredentials, "authorization_code" => AuthorizationCode,
+    "device_code" => DeviceCode, "refresh_token" => RefreshToken, "password" => Password,
     "workload_identity" => WorkloadIdentity, "managed_identity" => ManagedIdentity,
     "service_account" => ServiceAccount, "token_command" => TokenCommand, "token_file" => TokenFile,
-} later {
-    "authorization_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
-    "device_code" => "use \"client_credentials\", or \"refresh_token\" with a token you have",
-});
+} later {});
 
 impl GrantWord {
     /// Whether the token is the application's own, so that a tenant must be named.
     pub fn is_app_only(self) -> bool {
         matches!(self, Self::ClientCredentials | Self::WorkloadIdentity)
+    }
+
+    /// Whether a person signs in with `submitd login`.
+    pub fn signs_in(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::DeviceCode)
     }
 
     /// Whether no token endpoint is asked.
@@ -53,7 +59,8 @@ impl GrantWord {
 
     /// Whether an application asks, and proves itself in whichever way it can.
     pub fn has_application(self) -> bool {
-        matches!(self, Self::ClientCredentials | Self::RefreshToken | Self::Password)
+        self.signs_in()
+            || matches!(self, Self::ClientCredentials | Self::RefreshToken | Self::Password)
     }
 
     fn takes(self, key: &str) -> bool {
@@ -64,6 +71,7 @@ impl GrantWord {
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::ClientCredentials => &[],
+            Self::AuthorizationCode | Self::DeviceCode => &["redirect_uri", "username"],
             Self::RefreshToken => &["refresh_token", "refresh_token_file"],
             Self::Password => &["username", "password", "password_file"],
             Self::WorkloadIdentity => &["client_id", "federated_token_file"],
@@ -76,7 +84,8 @@ impl GrantWord {
 }
 
 /// Every key that belongs to some grant and has no default.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
+    "redirect_uri",
     "refresh_token",
     "refresh_token_file",
     "username",
@@ -117,10 +126,11 @@ impl Command {
 }
 
 /// What was written of all grants, whichever is meant.
-struct Keys {
-    application: application::Written,
+pub(super) struct Keys {
+    pub(super) application: application::Written,
+    pub(super) redirect_uri: Option<String>,
     refresh_token: Option<Secret>,
-    username: Option<String>,
+    pub(super) username: Option<String>,
     password: Option<Secret>,
     federated_token_file: Option<SecretFile>,
     identity_host: HostWord,
@@ -138,7 +148,7 @@ pub(super) fn grant(
     word: Option<GrantWord>,
     mailbox: Option<&Address>,
 ) -> Option<Grant> {
-    let keys = keys(section, around, word, mailbox);
+    let keys = keys(section, around, preset, word, mailbox);
     if preset.is_entra() {
         keys.application.check_entra(section);
     }
@@ -158,21 +168,25 @@ pub(super) fn grant(
 fn keys(
     section: &Section<'_>,
     around: &Surroundings<'_>,
+    preset: Preset,
     word: Option<GrantWord>,
     mailbox: Option<&Address>,
 ) -> Keys {
     let is = |other: GrantWord| word == Some(other);
+    let signs_in = word.is_some_and(GrantWord::signs_in);
+    let redirect = preset.facts().consent.redirect.filter(|_| signs_in).unwrap_or_default();
     let offered = |name: &str| {
         (around.variable)(name).filter(|_| is(GrantWord::WorkloadIdentity)).unwrap_or_default()
     };
     Keys {
         application: application::read(section, around, offered("AZURE_CLIENT_ID")),
+        redirect_uri: text_or(section, "redirect_uri", redirect.to_owned()),
         refresh_token: secret(section, around, "refresh_token", "refresh_token_file"),
         username: text_or(
             section,
             "username",
             mailbox
-                .filter(|_| is(GrantWord::Password))
+                .filter(|_| is(GrantWord::Password) || signs_in)
                 .map(ToString::to_string)
                 .unwrap_or_default(),
         ),
@@ -234,6 +248,8 @@ fn build(
         needed(key, &format!("write {key}_file = \"…\", the name of a file that holds it"));
     };
     match word {
+        GrantWord::AuthorizationCode => sign_in::grant(section, SignInBy::Browser, keys),
+        GrantWord::DeviceCode => sign_in::grant(section, SignInBy::Device, keys),
         GrantWord::ClientCredentials => {
             if !keys.application.has_certificate(section) {
                 secret_needed("client_secret");
@@ -343,7 +359,8 @@ mod tests {
                 "",
                 "certificate: is missing",
             ),
-            ("grant = \"device_code\"", "", "is not available in this version"),
+            ("grant = \"device_code\"", "", "tenant: is missing"),
+            ("preset = \"gmail\"\ngrant = \"device_code\"", "", "does not work with preset"),
         ] {
             let problems = read(&format!("{ID}{keys}"), oauth, &[]).err().unwrap_or_default();
             assert!(problems.contains(expected), "{keys}: {problems}");

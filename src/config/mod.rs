@@ -16,25 +16,31 @@ mod file;
 mod glance;
 mod grant;
 mod identity;
+mod limit;
 mod listener;
 mod local;
 mod network;
 mod notify;
 mod preset;
 mod problem;
+mod queue;
 mod secrets;
 mod section;
 mod show;
+mod sign_in;
 mod surroundings;
 mod tree;
 mod user;
 mod value;
 
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Application, Certificate, Grant, IdentityHost, Proof};
+pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignIn, SignInBy};
 pub use glance::Glance;
+pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use queue::Queue;
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
 
@@ -274,6 +280,24 @@ pub struct OAuth {
     pub ca_file: Option<PathBuf>,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Where a person signs in; empty with grants that need none.
+    pub consent: Consent,
+}
+
+/// Where a person signs in, and takes it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
+    pub authorize_url: Option<url::Url>,
+    /// Who gives codes to type in (RFC 8628 §3.1).
+    pub device_url: Option<url::Url>,
+    /// Who takes tokens back (RFC 7009).
+    pub revoke_url: Option<url::Url>,
+    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
+    /// of the same host as `authorize_url`.
+    pub issuer: Option<String>,
+    /// What is asked for besides the scope, so that the answer tells who signed in.
+    pub identity_scope: String,
 }
 
 /// `[account.upstream]`, filled from preset and cloud.
@@ -329,15 +353,6 @@ pub enum UpstreamTls {
     StartTls,
 }
 
-/// A limit, or the word `unlimited`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// At most this many, 1 or more.
-    AtMost(u32),
-    /// The word `unlimited`.
-    Unlimited,
-}
-
 /// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUncertain {
@@ -369,49 +384,6 @@ pub enum Password {
     Clear(Secret),
     /// An argon2 hash in PHC form.
     Hash(Secret),
-}
-
-/// `[queue]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// Octets of bodies at most; above, 452 4.3.1.
-    pub max_size: u64,
-    /// Octets that stay free on the disk for settlements; below, 452 4.3.1.
-    pub reserve: u64,
-    /// A mail older than this is given up.
-    pub expire: Duration,
-    /// The sender is told of a delay once after this.
-    pub delay_notice: Duration,
-    /// Pauses between tries; the last one repeats.
-    pub schedule: Vec<Duration>,
-    /// How long delivered mail is listed.
-    pub history: Duration,
-    /// A mail of unknown fate is not sent again before this.
-    pub uncertain_pause: Duration,
-    /// Through which account reports go; none = through that of the mail they speak of.
-    pub bounce_account: Option<String>,
-}
-
-/// `[notify]`: whom to tell what needs a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notify {
-    /// A program that is run for each event.
-    pub command: Option<Hook>,
-    /// How long it may run.
-    pub command_timeout: Duration,
-    /// Who gets a mail for each event.
-    pub mail_to: Vec<Address>,
-    /// The account these mails go through; none = the first that is not in trouble.
-    pub account: Option<String>,
-}
-
-/// A program and its arguments; no shell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Its absolute path.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
 }
 
 /// `[headers]`: the only changes made to a message by default.

@@ -6,9 +6,31 @@ use super::grant::Command;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{Written, Wrong, each, list};
-use super::{Hook, Notify};
 use crate::mail::Address;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// `[notify]`: whom to tell what needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// A program that is run for each event.
+    pub command: Option<Hook>,
+    /// How long it may run.
+    pub command_timeout: Duration,
+    /// Who gets a mail for each event.
+    pub mail_to: Vec<Address>,
+    /// The account these mails go through; none = the first that is not in trouble.
+    pub account: Option<String>,
+}
+
+/// A program and its arguments; no shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
 
 /// Addresses that get mail.
 struct Addresses(Vec<Address>);

@@ -48,13 +48,58 @@ pub(super) struct Facts {
     pub issuer: Issuer,
     /// The grants that can work.
     pub grants: &'static [Grant],
+    /// Where people sign in, where it is not beside Entra's token endpoint.
+    pub consent: Sites,
 }
+
+/// Where people sign in; none = to be written, or not to be had.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sites {
+    /// With what the provider wants to be asked besides.
+    pub authorize: Option<&'static str>,
+    /// Takes tokens back.
+    pub revoke: Option<&'static str>,
+    /// Scopes that tell who signed in.
+    pub identity: Option<&'static str>,
+    /// Where programs on a desktop are sent back to.
+    pub redirect: Option<&'static str>,
+}
+
+/// Harmless beside a scope of Outlook's, as `offline_access` is: they choose no resource.
+const ENTRA_SITES: Sites = Sites {
+    authorize: None,
+    revoke: None,
+    identity: Some("openid profile email"),
+    redirect: Some("http://localhost"),
+};
+
+/// Google gives a refresh token only where it is asked to be offline, and again only where consent is.
+const GOOGLE_SITES: Sites = Sites {
+    authorize: Some(
+        "https://accounts.google.com/o/oauth2/v2/auth?access_type=offline&prompt=consent",
+    ),
+    revoke: Some("https://oauth2.googleapis.com/revoke"),
+    identity: Some("openid email"),
+    redirect: Some("http://127.0.0.1"),
+};
+
+const YAHOO_SITES: Sites = Sites {
+    authorize: Some("https://api.login.yahoo.com/oauth2/request_auth"),
+    revoke: None,
+    identity: None,
+    redirect: None,
+};
+
+const UNKNOWN_SITES: Sites =
+    Sites { authorize: None, revoke: None, identity: None, redirect: Some("http://localhost") };
 
 /// A token that comes from elsewhere serves every provider.
 const BROKERED: [Grant; 2] = [Grant::TokenCommand, Grant::TokenFile];
 
-const ENTRA: [Grant; 7] = [
+const ENTRA: [Grant; 9] = [
     Grant::ClientCredentials,
+    Grant::AuthorizationCode,
+    Grant::DeviceCode,
     Grant::RefreshToken,
     Grant::Password,
     Grant::WorkloadIdentity,
@@ -67,16 +112,29 @@ impl Preset {
     /// What is known of it.
     pub fn facts(self) -> Facts {
         match self {
-            Self::Office365 => Facts { smtp: None, issuer: Issuer::Entra(None), grants: &ENTRA },
+            Self::Office365 => Facts {
+                smtp: None,
+                issuer: Issuer::Entra(None),
+                grants: &ENTRA,
+                consent: ENTRA_SITES,
+            },
             Self::Outlook => Facts {
                 smtp: Some("smtp-mail.outlook.com"),
                 issuer: Issuer::Entra(Some("consumers")),
-                grants: &[Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+                grants: &[
+                    Grant::AuthorizationCode,
+                    Grant::DeviceCode,
+                    Grant::RefreshToken,
+                    BROKERED[0],
+                    BROKERED[1],
+                ],
+                consent: ENTRA_SITES,
             },
             Self::Hve => Facts {
                 smtp: Some("smtp.hve.mx.microsoft"),
                 issuer: Issuer::Entra(None),
                 grants: &ENTRA,
+                consent: ENTRA_SITES,
             },
             Self::Gmail => Facts {
                 smtp: Some("smtp.gmail.com"),
@@ -84,18 +142,29 @@ impl Preset {
                     "https://oauth2.googleapis.com/token",
                     "https://mail.google.com/",
                 ),
-                grants: &[Grant::ServiceAccount, Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+                // Google's codes to type in (RFC 8628) do not reach the scope of mail.
+                grants: &[
+                    Grant::ServiceAccount,
+                    Grant::AuthorizationCode,
+                    Grant::RefreshToken,
+                    BROKERED[0],
+                    BROKERED[1],
+                ],
+                consent: GOOGLE_SITES,
             },
             Self::Yahoo => Facts {
                 smtp: Some("smtp.mail.yahoo.com"),
                 issuer: Issuer::Fixed("https://api.login.yahoo.com/oauth2/get_token", "mail-w"),
-                grants: &[Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+                grants: &[Grant::AuthorizationCode, Grant::RefreshToken, BROKERED[0], BROKERED[1]],
+                consent: YAHOO_SITES,
             },
             Self::Generic => Facts {
                 smtp: None,
                 issuer: Issuer::Unknown,
                 grants: &[
                     Grant::ClientCredentials,
+                    Grant::AuthorizationCode,
+                    Grant::DeviceCode,
                     Grant::RefreshToken,
                     Grant::Password,
                     Grant::WorkloadIdentity,
@@ -103,6 +172,7 @@ impl Preset {
                     BROKERED[0],
                     BROKERED[1],
                 ],
+                consent: UNKNOWN_SITES,
             },
         }
     }

@@ -3,7 +3,6 @@
 //! It promises that what [`Written::write`] gives is read back as the same value. A refusal names what
 //! was found and what to write instead.
 
-use super::Limit;
 use super::tree::{Node, Origin, Value};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -63,7 +62,7 @@ pub(super) fn text(node: &Node) -> Result<&str, Wrong> {
     }
 }
 
-fn integer(node: &Node) -> Result<i128, Wrong> {
+pub(super) fn integer(node: &Node) -> Result<i128, Wrong> {
     match &node.value {
         Value::Integer(Some(number)) => Ok(*number),
         Value::Integer(None) => Err(Wrong::new("number too large", "write a smaller number")),
@@ -173,32 +172,6 @@ impl Written for u16 {
     }
     fn write(&self) -> String {
         self.to_string()
-    }
-}
-
-impl Written for Limit {
-    fn read(node: &Node) -> Result<Self, Vec<Wrong>> {
-        const REMEDY: &str = "write a number from 1, or \"unlimited\"";
-        if let Value::Text(word) = &node.value {
-            if word == "unlimited" {
-                return Ok(Self::Unlimited);
-            }
-            if !node.is_from_environment() || word.parse::<i128>().is_err() {
-                return Err(vec![Wrong::new(format!("{word:?} is not a number"), REMEDY)]);
-            }
-        }
-        match integer(node)? {
-            0 => Err(vec![Wrong::new("0 would stop all mail", REMEDY)]),
-            number => u32::try_from(number)
-                .map(Self::AtMost)
-                .map_err(|_| vec![Wrong::new(format!("{number} is out of range"), REMEDY)]),
-        }
-    }
-    fn write(&self) -> String {
-        match self {
-            Self::AtMost(number) => number.to_string(),
-            Self::Unlimited => quote("unlimited"),
-        }
     }
 }
 
@@ -391,6 +364,7 @@ impl From<Wrong> for Vec<Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limit;
     use crate::config::{ListenAddress, Network};
 
     /// Reads TOML text as a value; writes it again.

@@ -4,20 +4,20 @@
 //! trouble is probed by one mail at a time, and that nothing is started while a settlement is stuck.
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
-use super::attempt::{Attempt, Ended, Errand, Member, Stuck, open_recipients};
-use super::day::{Day, most};
+mod begin;
+
+use self::begin::Begun;
+use super::attempt::{Ended, Member, Stuck};
+use super::day::Day;
 use super::limits::{grown, stricter};
 use super::plan::Lesson;
 use super::room::{Room, Taught};
 use super::standing::tell;
-use super::supervisor::key;
 use super::trouble::{Change, Trouble, learn};
-use super::{Settings, Shared, random, turn};
+use super::{Settings, Shared, turn};
 use crate::config::{Account, Limit, Upstream};
 use crate::oauth::TokenSource;
-use crate::queue::{Entry, StoreError};
 use crate::upstream::Courier;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc};
@@ -29,12 +29,18 @@ use tracing::{error, info};
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long the store is left alone after it could not be read.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
-/// Mails looked at in one go for those whose days are over.
-const SWEEP: usize = 200;
 /// First and longest pause of a lane that met a crowded upstream.
 const CROWDED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// First and longest pause of a mail that met a crowded upstream.
 const BUSY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
+
+/// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
+pub(super) type Key = (String, String);
+
+/// Which lane the account belongs to.
+pub(super) fn key(account: &Account) -> Key {
+    (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
+}
 
 /// What a lane is told.
 pub(super) enum Order<C> {
@@ -61,19 +67,6 @@ impl<C> Drop for Seat<C> {
     fn drop(&mut self) {
         self.watcher.abort();
     }
-}
-
-/// Accounts that wait for nothing of their own.
-fn well<C>(seats: &[Seat<C>]) -> impl Iterator<Item = &Account> {
-    seats.iter().filter(|seat| seat.trouble.is_none()).map(|seat| &*seat.member.account)
-}
-
-/// What became of starting a try.
-enum Begun {
-    Yes,
-    InHand,
-    /// It waits so long for recipients of the day.
-    DayIsFull(Duration),
 }
 
 /// The lane's own state.
@@ -266,138 +259,6 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         self.room.places().queue_waits(true, now.into_std());
         let (_, more) = self.room.places().free_for_queue(Instant::now().into_std());
         more.map_or(far, Instant::from_std).min(far)
-    }
-
-    /// Due mail of each account that may send, and when the next of any is due.
-    async fn gather(
-        &self,
-        now: Instant,
-        free: usize,
-    ) -> Result<(Vec<VecDeque<Entry>>, Instant), StoreError> {
-        let mut found = Vec::with_capacity(self.seats.len());
-        let mut again = now + LOOK_AGAIN;
-        for seat in &self.seats {
-            found.push(VecDeque::new());
-            let most = match &seat.trouble {
-                None => free,
-                Some(trouble) if trouble.until > now.into_std() => {
-                    again = again.min(Instant::from_std(trouble.until));
-                    0
-                }
-                Some(_) if self.room.places().running(&seat.member.account.name) > 0 => 0,
-                Some(_) => 1,
-            };
-            if most == 0 {
-                continue;
-            }
-            let name = &seat.member.account.name;
-            let skip = self.shared.in_hand(name);
-            let wall = (self.settings.clock)();
-            let beyond = wall.checked_add(self.settings.furthest());
-            let queue = &self.shared.queue;
-            let time = (wall, beyond);
-            let entries = queue.due_in_turn(name, time, most, &skip, &seat.turn).await?;
-            if entries.len() < most {
-                let mut besides = skip;
-                besides.extend(entries.iter().map(|entry| entry.id));
-                if let Some(due) = self.shared.queue.next_due_besides(name, &besides).await? {
-                    let wait = due.duration_since(wall).unwrap_or(Duration::from_millis(10));
-                    again = again.min(now + wait.max(Duration::from_millis(10)));
-                }
-            }
-            found.pop();
-            found.push(entries.into());
-        }
-        Ok((found, again))
-    }
-
-    /// What comes before any try: the day as the store knows it, and mail whose days are over.
-    async fn prepare(&mut self) -> Result<(), StoreError> {
-        let now = (self.settings.clock)();
-        self.day.load(&self.shared, now).await?;
-        self.show_day(now);
-        self.day.look(&self.shared, &self.settings, well(&self.seats));
-        self.sweep().await
-    }
-
-    /// Gives up mail whose days are over in accounts that are in trouble: it is not tried one by one,
-    /// since each pause has one probe only.
-    async fn sweep(&mut self) -> Result<(), StoreError> {
-        for index in 0..self.seats.len() {
-            let Some(seat) = self.seats.get_mut(index).filter(|seat| seat.sweep) else { continue };
-            seat.sweep = false;
-            let Some(trouble) = &seat.trouble else { continue };
-            let (pause, words) = trouble.cause.noted();
-            let name = seat.member.account.name.clone();
-            let wall = (self.settings.clock)();
-            let expire = self.settings.schedule.expire;
-            let skip = self.shared.in_hand(&name);
-            let entries = self.shared.queue.due(&name, wall, SWEEP, &skip).await?;
-            for entry in entries {
-                if entry.accepted.checked_add(expire).is_some_and(|end| wall >= end)
-                    && self.start(index, entry, Errand::Expire(pause.clone(), words.clone()))
-                    && let Some(seat) = self.seats.get_mut(index)
-                {
-                    seat.sweep = true;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts one transaction of the mail, where the day has room for it.
-    fn send(&mut self, index: usize, entry: Entry) -> Begun {
-        let Some(seat) = self.seats.get(index) else { return Begun::InHand };
-        let now = (self.settings.clock)();
-        let fits = most(seat.member.account.upstream.max_recipients).min(self.day.most());
-        let open = open_recipients(&entry, fits);
-        if let Some(until) = self.day.when(open.len(), now) {
-            self.day.wait(open.len(), (now, until), &self.shared, well(&self.seats));
-            return Begun::DayIsFull(until.duration_since(now).unwrap_or_default());
-        }
-        let charge = self.day.take(open.len(), now);
-        if self.start(index, entry, Errand::Send(open, charge.clone())) {
-            return Begun::Yes;
-        }
-        charge.iter().for_each(|charge| self.day.give_back(charge));
-        Begun::InHand
-    }
-
-    /// Starts one try; no where the mail is in hand already, or the place was taken meanwhile.
-    fn start(&mut self, index: usize, entry: Entry, errand: Errand) -> bool {
-        let Some(seat) = self.seats.get_mut(index) else { return false };
-        let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
-            return false;
-        };
-        let account = &seat.member.account.name;
-        let turn = match errand {
-            Errand::Send(..) => self.room.take(account),
-            Errand::Expire(..) => Some(self.room.slip_by(account)),
-        };
-        let Some(turn) = turn else { return false };
-        let member = seat.member.clone();
-        let (probe, own) = (seat.trouble.is_some(), &member.courier);
-        let couriers = self.seats.iter().map(|seat| &seat.member.courier);
-        let others = couriers.filter(|other| !Arc::ptr_eq(own, other)).cloned().collect();
-        let spread = Duration::from_millis(random() % 2000);
-        self.tries.spawn(
-            Attempt {
-                shared: self.shared.clone(),
-                settings: self.settings.clone(),
-                member,
-                stuck: self.stuck.clone(),
-                wake: self.wake.clone(),
-                claim,
-                turn,
-                entry,
-                probe,
-                busy_pause: grown(BUSY, self.busy_in_row) + spread,
-                others,
-                errand,
-            }
-            .run(),
-        );
-        true
     }
 
     fn learn(&mut self, ended: Result<Ended, tokio::task::JoinError>) {

@@ -5,7 +5,7 @@
 
 use super::attempt::Member;
 use super::direct::{Gate, Passages, Way};
-use super::lane::{Lane, Order};
+use super::lane::{Key, Lane, Order, key};
 use super::room::Room;
 use super::{Settings, Shared};
 use crate::config::Account;
@@ -50,13 +50,6 @@ impl Pulse {
     pub fn last(&self) -> std::time::Instant {
         self.start.into_std() + Duration::from_millis(self.beat.load(Ordering::Relaxed))
     }
-}
-
-/// Mailbox and host in lower case: Exchange counts its limits by mailbox, whatever we call it.
-type Key = (String, String);
-
-pub(super) fn key(account: &Account) -> Key {
-    (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
 }
 
 struct Running<C> {

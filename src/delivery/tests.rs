@@ -3,13 +3,15 @@
 //! Time is paused: it jumps ahead whenever all wait. The store writes in a thread of its own, so time
 //! may jump while it writes; a test may therefore ask "not before", never "not after".
 
+mod portions;
+
 use super::direct::Passages;
 use super::*;
 use crate::config::{Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope, Notify, Recipient};
 use crate::oauth::{AccessToken, TokenError};
-use crate::queue::{Entry, Filter, RecipientState, State, Submission};
+use crate::queue::{Charge, Entry, Filter, RecipientState, State, Submission};
 use crate::secret::Secret;
 use crate::smtp::{Enhanced, Reply};
 use crate::upstream::{Credential, Failure, Fault, Outcome, Outgoing, Stage};
@@ -169,6 +171,7 @@ fn account(name: &str, mailbox: &str) -> Account {
             scope: "https://outlook.office365.com/.default".into(),
             ca_file: None,
             timeout: Duration::from_secs(30),
+            consent: Default::default(),
         },
         on_uncertain: OnUncertain::Retry,
         networks: Vec::new(),

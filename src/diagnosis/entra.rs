@@ -93,8 +93,7 @@ const fn admin(codes: &'static [u32], meaning: &'static str, remedy: &'static st
     Row { codes, class: Class::Administrator, meaning, remedy, pause: 0 }
 }
 
-const SIGN_IN_AGAIN: &str = "sign in again as {mailbox} with application {client_id} and put the \
-     new refresh token into `refresh_token` of account \"{account}\"";
+const SIGN_IN_AGAIN: &str = "sign in again as {mailbox} with application {client_id}: {sign_in}";
 const WAIT: &str = "nothing to do, submitd tries again; if it lasts, look at the service health \
      page of Microsoft 365";
 const NEW_SECRET: &str = "Entra admin center > App registrations > {client_id} > Certificates & \
@@ -263,8 +262,7 @@ pub static ROWS: &[Row] = &[
     sign_in(
         &[50020, 500208, 50014, 90072, 51004, 16000, 16003],
         "the account that signed in does not belong to this tenant or is of the wrong kind",
-        "sign in as {mailbox} itself, an account of tenant {tenant}, and put the new refresh token \
-         into `refresh_token` of account \"{account}\"",
+        "sign in as {mailbox} itself, an account of tenant {tenant}: {sign_in}",
     ),
     admin(
         &[50034, 500341],
@@ -299,8 +297,7 @@ pub static ROWS: &[Row] = &[
     sign_in(
         &[50076],
         "the tenant asks for multi-factor authentication",
-        "sign in again interactively as {mailbox} and put the new refresh token into \
-         `refresh_token` of account \"{account}\"; for unattended use take grant = \
+        "sign in again interactively as {mailbox}: {sign_in}; for unattended use take grant = \
          \"client_credentials\"",
     ),
     sign_in(
@@ -335,7 +332,7 @@ pub static ROWS: &[Row] = &[
     sign_in(
         &[65001],
         "nobody has consented that the application may send as this user",
-        "sign in again as {mailbox} and consent to SMTP.Send, or as an administrator: Entra admin \
+        "sign in again as {mailbox} and consent to SMTP.Send ({sign_in}), or as an administrator: Entra admin \
          center > App registrations > {client_id} > API permissions > Grant admin consent",
     ),
     sign_in(
@@ -346,7 +343,7 @@ pub static ROWS: &[Row] = &[
     sign_in(
         &[65004],
         "the user declined to consent",
-        "sign in again as {mailbox} and accept what application {client_id} asks for",
+        "sign in again as {mailbox} and accept what application {client_id} asks for: {sign_in}",
     ),
     admin(
         &[90094, 90095, 90093],
@@ -449,8 +446,8 @@ pub static ROWS: &[Row] = &[
     sign_in(
         &[9002313],
         "the request is malformed: usually the refresh token was cut or damaged in copying",
-        "check that `refresh_token` of account \"{account}\" was copied whole, on one line; \
-         otherwise sign in again as {mailbox}",
+        "check that a refresh token in the configuration was copied whole, on one line; otherwise \
+         sign in again as {mailbox}: {sign_in}",
     ),
     admin(
         &[900561],
@@ -492,8 +489,7 @@ pub static ROWS: &[Row] = &[
     sign_in(
         &[70043],
         "the tenant's sign-in frequency has ended the sign-in",
-        "sign in again as {mailbox} and put the new refresh token into `refresh_token` of account \
-         \"{account}\"; to make it last, exempt application {client_id} from the sign-in frequency \
+        "sign in again as {mailbox}: {sign_in}; to make it last, exempt application {client_id} from the sign-in frequency \
          policy",
     ),
     sign_in(
@@ -586,7 +582,7 @@ mod tests {
         (700082, "invalid_grant", 400, U, "sign in again"),
         (700084, "invalid_grant", 400, A, "Mobile and desktop"),
         (70043, "invalid_grant", 400, U, "sign-in frequency"),
-        (50173, "invalid_grant", 400, U, "`refresh_token` of account \"erp\""),
+        (50173, "invalid_grant", 400, U, "submitd login erp"),
         (70000, "invalid_grant", 400, U, "sign in again"),
         (50196, "invalid_grant", 400, T, "submitd waits"),
         (90055, "invalid_request", 400, T, "nothing to do"),
@@ -600,6 +596,7 @@ mod tests {
         ("client_id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
         ("tenant", "contoso.onmicrosoft.com"),
         ("mailbox", "erp@contoso.com"),
+        ("sign_in", "submitd login erp"),
     ];
 
     #[test]

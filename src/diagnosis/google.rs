@@ -70,8 +70,7 @@ pub static CAUSES: &[Cause] = &[
         row(
             Class::SignIn,
             "the refresh token has expired or was revoked",
-            "sign in again as {mailbox} and put the new refresh token into `refresh_token` of account \
-             \"{account}\"; while the consent screen is in Testing a token lasts seven days",
+            "sign in again as {mailbox}: {sign_in}; while the consent screen is in Testing a token lasts seven days",
         ),
     ),
     (

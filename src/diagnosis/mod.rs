@@ -32,7 +32,7 @@ impl Class {
 }
 
 /// What the placeholders of a text stand for, by name: `("mailbox", "erp@contoso.com")`. Rows of `entra` may
-/// use `account`, `client_id`, `tenant` and `mailbox`, rows of `exchange` only `account` and `mailbox`.
+/// use `account`, `client_id`, `tenant`, `mailbox` and `sign_in` (how somebody signs in again), rows of `exchange` only `account` and `mailbox`.
 pub type Names<'a> = [(&'static str, &'a str)];
 
 /// Fills the placeholders (`{mailbox}`) in one pass: what a value contains is never read again.

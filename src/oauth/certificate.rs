@@ -4,25 +4,34 @@
 //! that no error shows a line of a key. It reads what is there now: both files are renewed by others.
 //! Of a certificate it looks only at end and key; whether it is good is the provider's to judge.
 
+use super::der::element;
+use super::pkcs12::{self, Unread};
 use super::response::Fault;
 use crate::config::{self, Grant, Proof, SecretFile};
+use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::error::KeyRejected;
 use ring::rsa::KeyPair;
 use ring::signature::KeyPair as _;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::time::SystemTime;
+use zeroize::Zeroizing;
 
 /// What to do about a certificate or key.
-const REMEDY: &str = "put the RSA key and the certificate that is uploaded for application {client_id} \
-     as PEM into `key` and `certificate` of account \"{account}\"";
+const REMEDY: &str = "put the certificate that is uploaded for application {client_id} and its RSA key, PEM or PKCS#12, \
+     into `certificate` and `key` of account \"{account}\"";
 
 /// Until when the account's certificate is good; none where the grant has none or it cannot be read.
 /// Blocks for the disk.
 pub fn expires(grant: &Grant) -> Option<SystemTime> {
     let Proof::Certificate(files) = &grant.application()?.proof else { return None };
-    Some(own_certificate(&files.file).ok()?.ends)
+    if let Ok((own, _)) = pair(files) {
+        return Some(own.ends);
+    }
+    let held = read(&files.file, files.password.as_ref()).ok()?;
+    Some(own(&files.file, &held.certificates).ok()?.ends)
 }
 
 /// A certificate as far as it concerns us.
@@ -38,34 +47,77 @@ pub(super) struct Certificate {
 
 /// Certificate and key, read anew and held against each other. Blocks for the disk.
 pub(super) fn pair(files: &config::Certificate) -> Result<(Certificate, KeyPair), Fault> {
-    let config::Certificate { file: certificate, key, .. } = files;
-    let own = own_certificate(certificate)?;
-    let pem = key.read().map_err(|what| Fault::local(what, REMEDY))?;
-    let signing = rsa_key(&pem)
-        .map_err(|what| Fault::local(format!("{}: {what}", key.path().display()), REMEDY))?;
-    if signing.public_key().as_ref() != own.public_key {
-        let what = format!(
-            "the key in {} does not belong to the certificate in {}",
-            key.path().display(),
-            certificate.path().display()
-        );
-        return Err(Fault::local(what, REMEDY));
+    let wrong = |what: String| Fault::local(what, REMEDY);
+    let (file, key_file) = (files.file.path().display(), files.key.path().display());
+    let mut held = read(&files.file, files.password.as_ref())?;
+    if files.key != files.file {
+        held.key = read(&files.key, files.password.as_ref())?.key;
     }
-    Ok((own, signing))
+    let signing = match held.key {
+        Key::Found(der) => key_pair(&der),
+        Key::Pem(pem) => rsa_key(&pem),
+    };
+    let signing = signing.map_err(|what| wrong(format!("{key_file}: {what}")))?;
+    let mut all = held.certificates.iter().filter_map(|der| parse(der));
+    match all.find(|found| signing.public_key().as_ref() == found.public_key) {
+        Some(own) => Ok((own, signing)),
+        None => {
+            own(&files.file, &held.certificates)?;
+            let what =
+                format!("the key in {key_file} does not belong to the certificate in {file}");
+            Err(wrong(what))
+        }
+    }
 }
 
-fn own_certificate(file: &SecretFile) -> Result<Certificate, Fault> {
+/// What a file holds.
+struct Held {
+    certificates: Vec<Vec<u8>>,
+    key: Key,
+}
+
+enum Key {
+    /// PKCS#8.
+    Found(Zeroizing<Vec<u8>>),
+    /// It is still to be looked for.
+    Pem(Zeroizing<Vec<u8>>),
+}
+
+fn read(file: &SecretFile, password: Option<&Secret>) -> Result<Held, Fault> {
     let wrong = |what: String| Fault::local(what, REMEDY);
-    let pem = file.read().map_err(wrong)?;
+    let octets = file.read().map_err(wrong)?;
     let shown = file.path().display();
-    let first = CertificateDer::pem_slice_iter(&pem).next();
-    let Some(Ok(der)) = first else {
-        let pkcs12 = pem.first() == Some(&0x30);
-        let hint =
-            if pkcs12 { "; openssl pkcs12 -in FILE -nodes turns PKCS#12 into PEM" } else { "" };
-        return Err(wrong(format!("{shown} holds no certificate in PEM{hint}")));
+    // The first octet of every DER sequence; PEM begins with a letter, a hyphen or a blank.
+    if octets.first() != Some(&0x30) {
+        let all = CertificateDer::pem_slice_iter(&octets).map_while(Result::ok);
+        let certificates = all.map(|der| der.to_vec()).collect();
+        return Ok(Held { certificates, key: Key::Pem(octets) });
+    }
+    let safe = pkcs12::open(&octets, password.map_or("", Secret::expose)).map_err(|why| {
+        let what = match (why, password) {
+            (Unread::Password, None) => "has a password: write `certificate_password_file`",
+            (Unread::Password, Some(_)) => "does not open with `certificate_password`",
+            (Unread::Form, _) => {
+                "is neither PEM nor PKCS#12 in DER; `openssl pkcs12 -in FILE -nodes` may turn it into PEM"
+            }
+            (Unread::Unknown, _) => {
+                "is encrypted in a way that is not known here; `openssl pkcs12 -in FILE -nodes` turns it into PEM"
+            }
+        };
+        wrong(format!("{shown} {what}"))
+    })?;
+    let key = match safe.key {
+        Some(key) => Key::Found(key),
+        None => Key::Pem(Zeroizing::default()),
     };
-    parse(&der).ok_or_else(|| wrong(format!("{shown}: the certificate is not one with an RSA key")))
+    Ok(Held { certificates: safe.certificates, key })
+}
+
+/// The first certificate of a file.
+fn own(file: &SecretFile, certificates: &[Vec<u8>]) -> Result<Certificate, Fault> {
+    let wrong = |what: &str| Fault::local(format!("{}{what}", file.path().display()), REMEDY);
+    let der = certificates.first().ok_or_else(|| wrong(" holds no certificate"))?;
+    parse(der).ok_or_else(|| wrong(": the certificate is not one with an RSA key"))
 }
 
 /// The first RSA key of a PEM text, PKCS#8 or PKCS#1.
@@ -75,12 +127,20 @@ pub(super) fn rsa_key(pem: &[u8]) -> Result<KeyPair, String> {
     {
         return Err("the key is encrypted; openssl pkey -in FILE decrypts it".to_owned());
     }
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no private key in PEM")?;
-    let read = match &key {
-        PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
-        _ => return Err("not an RSA key, and no other kind is accepted".to_owned()),
-    };
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no private key")?;
+    match &key {
+        PrivateKeyDer::Pkcs8(der) => key_pair(der.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs1(der) => usable(KeyPair::from_der(der.secret_pkcs1_der())),
+        _ => Err("not an RSA key, and no other kind is accepted".to_owned()),
+    }
+}
+
+/// An RSA key of PKCS#8.
+fn key_pair(der: &[u8]) -> Result<KeyPair, String> {
+    usable(KeyPair::from_pkcs8(der))
+}
+
+fn usable(read: Result<KeyPair, KeyRejected>) -> Result<KeyPair, String> {
     read.map_err(|error| match error.to_string().as_str() {
         "WrongAlgorithm" => "not an RSA key, and no other kind is accepted".to_owned(),
         why => format!("the RSA key cannot be used ({why}); it needs 2048 bits or more"),
@@ -110,24 +170,6 @@ fn parse(der: &[u8]) -> Option<Certificate> {
         ends: time(tag, end)?,
         public_key: bits.split_first().filter(|(unused, _)| is_rsa && **unused == 0)?.1.to_vec(),
     })
-}
-
-/// Tag, content and what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(first);
-    if first >= 0x80 {
-        let octets = usize::from(first & 0x7f);
-        if octets == 0 || octets > 3 {
-            return None;
-        }
-        let (long, after) = rest.split_at_checked(octets)?;
-        length = long.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
-        rest = after;
-    }
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((tag, content, after))
 }
 
 /// UTCTime `YYMMDDHHMMSSZ`, from 50 on of the last century, or GeneralizedTime (RFC 5280 §4.1.2.5).
@@ -198,7 +240,7 @@ mod tests {
         for (pem, words) in [
             (ec.as_str(), "not an RSA key"),
             ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n", "is encrypted"),
-            ("hunter2", "no private key in PEM"),
+            ("hunter2", "no private key"),
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be used"),
         ] {
             let error = rsa_key(pem.as_bytes()).unwrap_err();

@@ -12,9 +12,10 @@ use super::renewal::{Keeping, Refresh, now, told};
 use super::response::Fault;
 use super::token::{Condition, Demand, Pace};
 use super::vault::{KeySource, Vault, VaultError};
-use super::{AccessToken, TokenError, TokenSource};
+use super::{AccessToken, TokenError, TokenSource, request};
 use crate::config::{Account, Grant};
 use crate::diagnosis::Class;
+use crate::secret::Secret;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,22 @@ pub struct Keeper {
 struct Kept {
     account: Arc<Account>,
     keeping: Arc<Keeping>,
+}
+
+/// Why a sign-in was not taken over, or not forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The operator mistyped it, or the daemon runs with another configuration.
+    #[error("there is no account {0:?} in the configuration")]
+    Unknown(String),
+    /// The account has another grant.
+    #[error(
+        "nobody signs in for account {0:?}: its grant is neither \"authorization_code\" nor \"device_code\""
+    )]
+    NoSignIn(String),
+    /// The disk, or the key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 /// What `status` shows of one account.
@@ -95,15 +112,20 @@ impl Keeper {
     pub fn replace(&self, accounts: &[Arc<Account>]) -> Result<(), VaultError> {
         // One at a time: the guard of the vault serves for both.
         let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
-        let refreshing = |a: &Arc<Account>| matches!(a.grant, Grant::RefreshToken { .. });
+        let refreshing = |account: &Arc<Account>| request::seed(account).is_some();
         if vault.is_none() && accounts.iter().any(refreshing) {
             *vault = Some(Arc::new(Vault::open(&self.state_dir, &self.key)?));
+        }
+        if let Some(vault) = &*vault {
+            vault.look_again();
         }
         self.provider.forget();
         let old = self.accounts.load_full();
         let mut new: HashMap<String, Kept> = HashMap::new();
         for account in accounts {
-            let same = |kept: &&Kept| same_credential(&kept.account, account);
+            let same = |kept: &&Kept| {
+                same_credential(&kept.account, account) && is_latest(&kept.keeping, vault.as_ref())
+            };
             let keeping = match old.values().chain(new.values()).find(same) {
                 Some(kept) => Arc::clone(&kept.keeping),
                 None => Arc::new(self.keep(account, old.get(&account.name), vault.as_ref())),
@@ -124,6 +146,84 @@ impl Keeper {
             keeping.changed.send_replace(());
         }
         Ok(())
+    }
+
+    /// Takes over what a sign-in for this account brought: durable on return, and used from then on. What
+    /// an older request still brings is not taken. The caller asks for the token. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`AdoptError`]; what was stored before stands then.
+    pub fn adopt(&self, name: &str, refresh: &Secret) -> Result<(), AdoptError> {
+        let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
+        let (account, seed) = self.signs_in(name)?;
+        let vault = self.opened(&mut vault)?;
+        vault.sign_in(name, &seed, refresh)?;
+        self.change_over(&account, vault);
+        Ok(())
+    }
+
+    /// Forgets what a sign-in left, durably, and gives it once more to whoever takes it back from the
+    /// provider. None where nobody had signed in. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`AdoptError`]; what was stored before stands then.
+    pub fn forget(&self, name: &str) -> Result<Option<Secret>, AdoptError> {
+        let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
+        let (account, seed) = self.signs_in(name)?;
+        let vault = self.opened(&mut vault)?;
+        vault.look_again();
+        let stored = vault.stored(name, &seed);
+        if stored.is_some() {
+            vault.forget(name)?;
+            self.change_over(&account, vault);
+        }
+        Ok(stored.map(|stored| stored.refresh))
+    }
+
+    /// Tells the provider that a token is void (RFC 7009), where it has an endpoint for that; whether it
+    /// has.
+    pub async fn take_back(&self, account: &Account, refresh: &Secret) -> Result<bool, TokenError> {
+        let told_off = self.provider.revoke(account, refresh).await;
+        told_off.map_err(|fault| told(&fault, account, None))
+    }
+
+    /// The account of this name and who signs in where for it.
+    pub fn signs_in(&self, name: &str) -> Result<(Arc<Account>, Secret), AdoptError> {
+        let all = self.accounts.load();
+        let account = match all.get(name) {
+            Some(kept) => Arc::clone(&kept.account),
+            None => return Err(AdoptError::Unknown(name.to_owned())),
+        };
+        match request::seed(&account) {
+            Some((seed, false)) => Ok((account, seed)),
+            _ => Err(AdoptError::NoSignIn(name.to_owned())),
+        }
+    }
+
+    fn opened<'a>(&self, vault: &'a mut Option<Arc<Vault>>) -> Result<&'a Arc<Vault>, VaultError> {
+        match vault {
+            Some(vault) => Ok(vault),
+            None => Ok(vault.insert(Arc::new(Vault::open(&self.state_dir, &self.key)?))),
+        }
+    }
+
+    /// Puts a new credential in the place of the account's old one, whose answers no longer count.
+    fn change_over(&self, account: &Arc<Account>, vault: &Arc<Vault>) {
+        let mut all = HashMap::clone(&self.accounts.load());
+        let old = all.remove(&account.name);
+        let keeping = Arc::new(self.keep(account, old.as_ref(), Some(vault)));
+        all.insert(account.name.clone(), Kept { account: Arc::clone(account), keeping });
+        self.accounts.store(Arc::new(all));
+        if let Some(Kept { keeping, .. }) = old {
+            keeping.credential().retire();
+            keeping.changed.send_replace(());
+        }
+    }
+
+    /// Whether our key opens everything that is stored.
+    pub fn is_sound(&self) -> bool {
+        let vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
+        vault.as_ref().is_none_or(|vault| vault.is_sound())
     }
 
     /// Asks for every token that is not at hand, without waiting: a fault shows before the first
@@ -177,17 +277,19 @@ impl Keeper {
         old: Option<&Kept>,
         vault: Option<&Arc<Vault>>,
     ) -> Keeping {
-        let refresh = match (&account.grant, vault) {
-            (Grant::RefreshToken { refresh_token: seed, .. }, Some(vault)) => {
+        let refresh = match (request::seed(account), vault) {
+            (Some((seed, is_token)), Some(vault)) => {
                 let before = old.and_then(|old| old.keeping.refresh.as_ref());
-                match before.filter(|before| before.seed == *seed) {
+                let latest = vault.stored(&account.name, &seed).map_or(0, |stored| stored.sign_in);
+                let same = |before: &Refresh| before.seed == seed && before.sign_in == latest;
+                match before.filter(|before| same(before)) {
                     // A request may be under way with it: both must see what comes back.
                     Some(before) => Some(Arc::clone(before)),
                     None => {
                         if let Some(before) = before {
                             before.superseded.store(true, Ordering::SeqCst);
                         }
-                        Some(Arc::new(Refresh::new(&account.name, seed, vault)))
+                        Some(Arc::new(Refresh::new(&account.name, &seed, is_token, vault)))
                     }
                 }
             }
@@ -249,11 +351,18 @@ fn unknown(account: &str) -> TokenError {
 
 fn same_credential(one: &Account, other: &Account) -> bool {
     // A refresh token belongs to the account in whose name it is stored.
-    let shared = !matches!(one.grant, Grant::RefreshToken { .. }) || one.name == other.name;
+    let shared = request::seed(one).is_none() || one.name == other.name;
     shared
         && one.grant == other.grant
         && one.oauth == other.oauth
         && is_high_volume(one) == is_high_volume(other)
+}
+
+/// Whether nobody signed in since, here or by another process.
+fn is_latest(keeping: &Keeping, vault: Option<&Arc<Vault>>) -> bool {
+    let (Some(refresh), Some(vault)) = (&keeping.refresh, vault) else { return true };
+    let stored = vault.stored(&keeping.account.name, &refresh.seed);
+    refresh.sign_in == stored.map_or(0, |stored| stored.sign_in)
 }
 
 fn is_high_volume(account: &Account) -> bool {

@@ -2,17 +2,20 @@
 //!
 //! `token`, `request` and `response` are pure: state, question, answer. `provider` carries a question
 //! to the endpoint with the proofs that `assertion` signs by `certificate`; `managed` asks the host we run
-//! on, `broker` another program; `vault` keeps refresh tokens, `renewal` is one credential at work, `keeper` joins
-//! all into the [`TokenSource`] of the program. `claims` reads a token for
+//! on, `broker` another program; `login` lets a person sign in; `vault` keeps refresh tokens, `renewal` is one
+//! credential at work, `keeper` joins all into the [`TokenSource`] of the program. `claims` reads a token for
 //! people who look for a fault. Nothing here knows SMTP.
 
 mod assertion;
 mod broker;
 pub mod certificate;
 pub mod claims;
+mod der;
 pub mod ends;
 pub mod keeper;
+pub mod login;
 mod managed;
+mod pkcs12;
 pub mod provider;
 mod renewal;
 pub mod request;
@@ -23,7 +26,7 @@ pub mod token;
 pub mod vault;
 
 pub use ends::{End, ends};
-pub use keeper::{AccountStatus, Keeper};
+pub use keeper::{AccountStatus, AdoptError, Keeper};
 pub use vault::VaultError;
 
 use crate::secret::Secret;

@@ -5,10 +5,10 @@
 //! for beyond the timeout. No error of it shows what a body contained. It must not retry: pauses are
 //! the keeper's.
 
-use super::request::{BY_ASSERTION, asking, bearer_form, scopes, secrets};
+use super::request::{self, BY_ASSERTION, application_form, asking, bearer_form, scopes, secrets};
 use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
 use super::{assertion, broker, managed};
-use crate::config::{Application, Grant, OAuth, Proof};
+use crate::config::{Account, Application, Grant, OAuth, Proof};
 use crate::secret::Secret;
 use crate::tls;
 use oauth2::{
@@ -99,6 +99,7 @@ impl Provider {
                     signed.fold(question, |q, (name, value)| q.add_extra_param(name, value));
                 question.request_async(&send).await
             }
+            (Grant::SignIn(_), None) => return Err(Fault::nobody_signed_in()),
             (Grant::Password { username, password, .. }, None) => {
                 let user = ResourceOwnerUsername::new(username.clone());
                 let password = ResourceOwnerPassword::new(password.expose().to_owned());
@@ -136,7 +137,36 @@ impl Provider {
     }
 
     async fn client(&self, oauth: &OAuth, of_host: bool) -> Result<reqwest::Client, Fault> {
-        let way = way(oauth, of_host)?;
+        self.client_for(&oauth.token_url, oauth, of_host).await
+    }
+
+    /// Asks another endpoint of the provider than that for tokens; the application proves itself.
+    pub(super) async fn ask(
+        &self,
+        url: &url::Url,
+        account: &Account,
+        fields: &[(&str, &str)],
+        secrets: &[Secret],
+    ) -> Result<HttpResponse, Fault> {
+        let Account { oauth, grant, .. } = account;
+        let proof = proof(oauth, grant).await?;
+        let http = self.client_for(url, oauth, false).await?;
+        let request = oauth2::http::Request::post(url.as_str())
+            .header("accept", "application/json")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(application_form(grant, proof.as_ref(), fields).into_bytes())
+            .map_err(|_| Fault::GivenUp)?;
+        let known = request::secrets(grant).chain(secrets).chain(&proof).cloned().collect();
+        send(http, oauth.timeout, request, known).await
+    }
+
+    async fn client_for(
+        &self,
+        url: &url::Url,
+        oauth: &OAuth,
+        of_host: bool,
+    ) -> Result<reqwest::Client, Fault> {
+        let way = way(url, oauth, of_host)?;
         let held = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&way).cloned();
         if let Some(client) = held {
             return Ok(client);
@@ -179,7 +209,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::GivenUp)?
 }
 
-fn no_token() -> Fault {
+pub(super) fn no_token() -> Fault {
     Fault::Unclear {
         status: 200,
         what: "a body that is not a token answer".to_owned(),
@@ -188,8 +218,8 @@ fn no_token() -> Fault {
 }
 
 /// `of_host`: the endpoint belongs to the machine we run on, at a loopback or link-local address.
-fn way(oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
-    let local = match oauth.token_url.host() {
+fn way(url: &url::Url, oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
+    let local = match url.host() {
         Some(url::Host::Ipv4(address)) => {
             address.is_loopback() || of_host && address.is_link_local()
         }
@@ -197,7 +227,7 @@ fn way(oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
         Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
     };
-    let plain = oauth.token_url.scheme() != "https";
+    let plain = url.scheme() != "https";
     if plain && !local {
         return Err(Fault::Trust("the token endpoint is not https".to_owned()));
     }
@@ -399,7 +429,11 @@ mod tests {
             ("https://login.microsoftonline.com/token", true),
         ] {
             let account = app_only("erp", &url.parse().unwrap());
-            assert_eq!(way(&account.oauth, false).is_ok(), allowed, "{url}");
+            assert_eq!(
+                way(&account.oauth.token_url, &account.oauth, false).is_ok(),
+                allowed,
+                "{url}"
+            );
         }
     }
 }

@@ -5,13 +5,12 @@
 //! beside it is handed out. It must not decide when: that is `token`.
 
 use super::provider::Provider;
-use super::request::names;
+use super::request::remedy;
 use super::response::{Fault, Granted};
 use super::token::{Credential, Fresh, Leave, Moment, Pace};
 use super::vault::Vault;
 use super::{TokenError, broker};
 use crate::config::{Account, Grant};
-use crate::diagnosis::fill;
 use crate::secret::Secret;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,11 +106,12 @@ impl Keeping {
         if current.unsaved {
             refresh.save(&mut current).await?;
         }
+        let Some(token) = &current.token else { return Err(Fault::nobody_signed_in()) };
         *asked = now();
-        let granted = self.provider.exchange(oauth, grant, Some(&current.token)).await?;
+        let granted = self.provider.exchange(oauth, grant, Some(token)).await?;
         // None came back: the old one stays good (Google's way).
-        if let Some(next) = granted.refresh().filter(|next| *next != current.token) {
-            current.token = next;
+        if let Some(next) = granted.refresh().filter(|next| next != token) {
+            current.token = Some(next);
             current.unsaved = true;
             refresh.save(&mut current).await?;
         }
@@ -124,6 +124,8 @@ impl Keeping {
 pub(super) struct Refresh {
     account: String,
     pub(super) seed: Secret,
+    /// The sign-in it descends from; 0 where the seed is a token itself, or nobody signed in.
+    pub(super) sign_in: u64,
     vault: Arc<Vault>,
     /// The configuration has another seed by now: what still comes back is history.
     pub(super) superseded: AtomicBool,
@@ -132,17 +134,25 @@ pub(super) struct Refresh {
 
 #[derive(Debug)]
 struct Current {
-    token: Secret,
+    /// None until somebody signs in.
+    token: Option<Secret>,
     /// It came back but could not be stored: the one on the disk may be void.
     unsaved: bool,
 }
 
 impl Refresh {
-    pub(super) fn new(account: &str, seed: &Secret, vault: &Arc<Vault>) -> Self {
-        let current = Current { token: vault.current(account, seed), unsaved: false };
+    /// With what was stored for this seed. `is_token`: the seed is a refresh token itself.
+    pub(super) fn new(account: &str, seed: &Secret, is_token: bool, vault: &Arc<Vault>) -> Self {
+        let (token, sign_in) = match (is_token, vault.stored(account, seed)) {
+            (true, _) => (Some(vault.current(account, seed)), 0),
+            (false, Some(stored)) => (Some(stored.refresh), stored.sign_in),
+            (false, None) => (None, 0),
+        };
+        let current = Current { token, unsaved: false };
         Self {
             account: account.to_owned(),
             seed: seed.clone(),
+            sign_in,
             vault: Arc::clone(vault),
             superseded: AtomicBool::new(false),
             current: tokio::sync::Mutex::new(current),
@@ -151,10 +161,10 @@ impl Refresh {
 
     async fn save(self: &Arc<Self>, current: &mut Current) -> Result<(), Fault> {
         let own = Arc::clone(self);
-        let token = current.token.clone();
+        let Some(token) = current.token.clone() else { return Ok(()) };
         let store = move || {
             let still = || !own.superseded.load(Ordering::SeqCst);
-            own.vault.store(&own.account, &own.seed, &token, still)
+            own.vault.store(&own.account, &own.seed, &token, own.sign_in, still)
         };
         let stored = tokio::task::spawn_blocking(store).await.map_err(|_| Fault::GivenUp)?;
         stored.map_err(|error| Fault::Store(error.to_string()))?;
@@ -256,7 +266,7 @@ pub(super) fn told(fault: &Fault, account: &Account, retry_after: Option<Duratio
     TokenError {
         class: fault.class(),
         message: fault.to_string(),
-        remedy: fault.remedy().map(|remedy| fill(remedy, &names(account))),
+        remedy: fault.remedy().map(|text| remedy(text, account)),
         retry_after,
     }
 }

@@ -5,8 +5,11 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Account, Grant, IdentityHost, OAuth, Proof};
+use crate::config::{Account, Grant, IdentityHost, OAuth, Proof, SignIn};
+use crate::diagnosis::fill;
 use crate::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
 };
@@ -50,6 +53,7 @@ pub fn client_id(grant: &Grant) -> &str {
     match grant {
         Grant::ClientCredentials { application }
         | Grant::Password { application, .. }
+        | Grant::SignIn(SignIn { application, .. })
         | Grant::RefreshToken { application, .. } => &application.client_id,
         Grant::ManagedIdentity { client_id, .. } => {
             client_id.as_deref().unwrap_or("the system-assigned identity")
@@ -67,6 +71,38 @@ pub fn names(account: &Account) -> [(&'static str, &str); 4] {
         ("tenant", tenant(&account.oauth)),
         ("mailbox", account.mailbox.as_str()),
     ]
+}
+
+/// What a stored refresh token descends from, and whether that is a token itself; none where nothing is
+/// stored. For a sign-in it names application, person and provider: a token goes to nobody else.
+pub fn seed(account: &Account) -> Option<(Secret, bool)> {
+    match &account.grant {
+        Grant::RefreshToken { refresh_token, .. } => Some((refresh_token.clone(), true)),
+        Grant::SignIn(SignIn { application, username, .. }) => {
+            let provider = account.oauth.token_url.origin().ascii_serialization();
+            let [client_id, username] =
+                [&application.client_id, username].map(|text| text.to_lowercase());
+            Some((Secret::new(format!("sign-in\n{client_id}\n{username}\n{provider}")), false))
+        }
+        _ => None,
+    }
+}
+
+/// What tells whether two configurations mean the same application, person and provider, without
+/// saying which; none where nobody signs in.
+pub fn binding(account: &Account) -> Option<String> {
+    let (seed, _) = seed(account).filter(|(_, is_token)| !is_token)?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, seed.expose().as_bytes());
+    Some(URL_SAFE_NO_PAD.encode(digest))
+}
+
+/// A remedy filled in for this account; how somebody signs in again depends on the grant.
+pub fn remedy(text: &str, account: &Account) -> String {
+    let again = match account.grant {
+        Grant::SignIn(_) => "submitd login {account}",
+        _ => "put the new refresh token into `refresh_token` of account \"{account}\"",
+    };
+    fill(&text.replace("{sign_in}", again), &names(account))
 }
 
 /// The application's secret, if this grant has one.
@@ -90,6 +126,20 @@ pub fn secrets(grant: &Grant) -> impl Iterator<Item = &Secret> {
 /// What says that a signed proof stands for the application (RFC 7523 §2.2).
 pub const BY_ASSERTION: (&str, &str) =
     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+
+/// A form in which the application names and, where it can, proves itself.
+pub fn application_form(grant: &Grant, proof: Option<&Secret>, fields: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("client_id", client_id(grant));
+    form.extend_pairs(fields);
+    if let Some(proof) = proof {
+        form.append_pair(BY_ASSERTION.0, BY_ASSERTION.1);
+        form.append_pair("client_assertion", proof.expose());
+    } else if let Some(secret) = client_secret(grant) {
+        form.append_pair("client_secret", secret.expose());
+    }
+    form.finish()
+}
 
 /// The form of a signed request for a token (RFC 7523 §2.1), Google's way.
 pub fn bearer_form(assertion: &Secret) -> String {
@@ -138,6 +188,7 @@ mod tests {
             scope: scope.to_owned(),
             ca_file: None,
             timeout: std::time::Duration::from_secs(20),
+            consent: Default::default(),
         }
     }
 

@@ -133,6 +133,17 @@ impl Fault {
         Self::Local { class: Class::Transient, what: what.into(), remedy }
     }
 
+    /// Nobody has signed in for an account that needs it, or it was revoked.
+    pub fn nobody_signed_in() -> Self {
+        let what = "nobody has signed in for this account yet".to_owned();
+        Self::Local { class: Class::SignIn, what, remedy: "{sign_in}" }
+    }
+
+    /// Whether nothing helps but a sign-in, so that asking again is idle.
+    pub fn waits_for_sign_in(&self) -> bool {
+        matches!(self, Fault::Local { class: Class::SignIn, .. })
+    }
+
     /// Whether the same password may be tried again without a person. A lockout, which the diagnosis
     /// knows by its long pause, grows with every try.
     pub fn allows_another_try(&self) -> bool {
@@ -171,6 +182,18 @@ pub struct Granted {
     expires_in: Option<Duration>,
     #[serde(default)]
     refresh_token: Option<RefreshToken>,
+    #[serde(default)]
+    id_token: Option<IdToken>,
+}
+
+/// Says who signed in (OpenID Connect Core §2); not shown, for it holds names.
+#[derive(Deserialize, Serialize)]
+struct IdToken(String);
+
+impl std::fmt::Debug for IdToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IdToken(…)")
+    }
 }
 
 impl Granted {
@@ -194,7 +217,13 @@ impl Granted {
             token_type: BasicTokenType::Bearer,
             expires_in: lifetime,
             refresh_token: None,
+            id_token: None,
         }
+    }
+
+    /// What says who signed in, where it was asked for.
+    pub fn identity(&self) -> Option<&str> {
+        self.id_token.as_ref().map(|token| token.0.as_str())
     }
 
     /// The refresh token that came back, if any: an empty one is none.

@@ -177,6 +177,7 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             scope: "https://outlook.office365.com/.default".to_owned(),
             ca_file: None,
             timeout: Duration::from_secs(20),
+            consent: Default::default(),
         },
         on_uncertain: OnUncertain::Hold,
         networks: Vec::new(),

@@ -245,7 +245,8 @@ impl Credential {
             Err(fault) => {
                 let failures = self.trouble.as_ref().map_or(0, |t| t.failures).saturating_add(1);
                 let not_before = now.monotonic + pause(&fault, failures, chance);
-                let is_final = self.pace.once && !fault.allows_another_try();
+                let is_final =
+                    self.pace.once && !fault.allows_another_try() || fault.waits_for_sign_in();
                 self.trouble = Some(Trouble { fault, failures, not_before, is_final });
             }
         }

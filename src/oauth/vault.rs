@@ -7,7 +7,12 @@
 //! not decide which token is the right one beyond the rule of the seed.
 //!
 //! The seed is the refresh token of the configuration. A stored token goes before it, until the
-//! configured one is changed: then somebody has signed in again and the stored one is history.
+//! configured one is changed: then somebody has signed in again and the stored one is history. Where people
+//! sign in with `submitd login` there is no such token; then the seed says who signs in where, and sign-ins
+//! are counted: what an older one brings never replaces a newer one.
+//!
+//! Other processes may write the file too (`login` without a daemon, `check`): each change reads it anew,
+//! under a lock, and changes one account.
 
 use crate::durable;
 use crate::secret::Secret;
@@ -133,7 +138,20 @@ struct Sealed {
 struct Inside {
     /// SHA-256 of the configured refresh token from which this one descends, base64.
     seed: String,
+    /// Empty where the sign-in was revoked.
     refresh_token: String,
+    /// Counts sign-ins and revocations.
+    #[serde(default)]
+    sign_in: u64,
+}
+
+/// What a sign-in left.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The refresh token that came last.
+    pub refresh: Secret,
+    /// Which sign-in it descends from.
+    pub sign_in: u64,
 }
 
 const VERSION: u32 = 1;
@@ -143,6 +161,7 @@ pub struct Vault {
     path: PathBuf,
     cipher: XChaCha20Poly1305,
     entries: Mutex<BTreeMap<String, Sealed>>,
+    is_sound: bool,
 }
 
 impl std::fmt::Debug for Vault {
@@ -159,7 +178,7 @@ impl Vault {
         let key = source.read()?;
         let path = state_dir.join("tokens");
         let cipher = XChaCha20Poly1305::new(&Key::from(*key));
-        let vault = Self { path, cipher, entries: Mutex::default() };
+        let mut vault = Self { path, cipher, entries: Mutex::default(), is_sound: true };
         let written = match read_private(&vault.path) {
             Ok(written) => written,
             Err(VaultError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
@@ -168,6 +187,7 @@ impl Vault {
             Err(error) => return Err(error),
         };
         let (sound, damaged) = vault.sort(&written)?;
+        vault.is_sound = damaged == 0;
         if damaged > 0 {
             let aside = vault.path.with_extension("bad");
             durable::replace(&aside, &written).map_err(io_at(&aside))?;
@@ -177,8 +197,27 @@ impl Vault {
                  was the vault key exchanged?"
             );
         }
-        *vault.entries.lock().unwrap_or_else(PoisonError::into_inner) = sound;
+        vault.entries = Mutex::new(sound);
         Ok(vault)
+    }
+
+    /// Whether every entry opened with our key.
+    pub fn is_sound(&self) -> bool {
+        self.is_sound
+    }
+
+    /// What another process wrote meanwhile counts from now on. Blocks.
+    pub fn look_again(&self) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_in(&mut entries);
+    }
+
+    /// What on the disk opens goes before what is held: a change is on the disk first.
+    fn take_in(&self, entries: &mut BTreeMap<String, Sealed>) {
+        let read = read_private(&self.path).ok().and_then(|written| self.sort(&written).ok());
+        if let Some((sound, _)) = read {
+            entries.extend(sound);
+        }
     }
 
     /// The refresh token to use: the stored one if it descends from this seed, else the seed.
@@ -190,27 +229,78 @@ impl Vault {
         }
     }
 
-    /// Stores the refresh token that came back, durably. `still` is asked at the last moment: when
-    /// it says no (the configuration has another seed by now) nothing is written. Blocks.
+    /// What a sign-in for this seed left; none where nobody signed in, or it was revoked.
+    pub fn stored(&self, account: &str, seed: &Secret) -> Option<Stored> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = self.unseal(account, entries.get(account)?)?;
+        let is_ours = inside.seed == digest(seed) && !inside.refresh_token.is_empty();
+        is_ours
+            .then(|| Stored { refresh: Secret::new(inside.refresh_token), sign_in: inside.sign_in })
+    }
+
+    /// Stores the refresh token that came back, durably; `sign_in` is the one it descends from, 0 where
+    /// the seed is a token itself. Nothing is written where somebody signed in meanwhile, nor where
+    /// `still`, asked at the last moment, says no: the configuration has another seed by now. Blocks.
     pub fn store(
         &self,
         account: &str,
         seed: &Secret,
         refresh: &Secret,
+        sign_in: u64,
         still: impl FnOnce() -> bool,
     ) -> Result<(), VaultError> {
-        let inside = Inside { seed: digest(seed), refresh_token: refresh.expose().to_owned() };
-        let sealed = self.seal(account, &inside)?;
+        let refresh_token = refresh.expose().to_owned();
+        let inside = Inside { seed: digest(seed), refresh_token, sign_in };
+        self.change(account, |held| {
+            let newer = held.is_some_and(|held| held.seed == inside.seed && held.sign_in > sign_in);
+            (!newer && still()).then_some(inside)
+        })
+    }
+
+    /// Stores what a new sign-in brought, in place of whatever was there; which sign-in it is. Blocks.
+    pub fn sign_in(
+        &self,
+        account: &str,
+        seed: &Secret,
+        refresh: &Secret,
+    ) -> Result<u64, VaultError> {
+        let mut number = 0;
+        self.change(account, |held| {
+            number = held.map_or(1, |held| held.sign_in.saturating_add(1));
+            let refresh_token = refresh.expose().to_owned();
+            Some(Inside { seed: digest(seed), refresh_token, sign_in: number })
+        })?;
+        Ok(number)
+    }
+
+    /// Forgets what is stored, for good: what an older sign-in still brings is not taken. Blocks.
+    pub fn forget(&self, account: &str) -> Result<(), VaultError> {
+        self.change(account, |held| {
+            let held = held?;
+            let sign_in = held.sign_in.saturating_add(1);
+            Some(Inside { refresh_token: String::new(), sign_in, ..held })
+        })
+    }
+
+    /// Changes one entry to what `change` makes of it; durable on return. None = nothing is written.
+    fn change(
+        &self,
+        account: &str,
+        change: impl FnOnce(Option<Inside>) -> Option<Inside>,
+    ) -> Result<(), VaultError> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if !still() {
-            return Ok(());
-        }
+        let lock = self.path.with_extension("lock");
+        let _held = durable::lock(&lock).map_err(io_at(&lock))?;
         let mut accounts = entries.clone();
-        accounts.insert(account.to_owned(), sealed);
-        let written = Written { version: VERSION, accounts };
-        let text = serde_json::to_vec_pretty(&written).map_err(|_| VaultError::Random)?;
-        durable::replace(&self.path, &text).map_err(io_at(&self.path))?;
-        *entries = written.accounts;
+        self.take_in(&mut accounts);
+        let held = accounts.get(account).and_then(|entry| self.unseal(account, entry));
+        if let Some(inside) = change(held) {
+            accounts.insert(account.to_owned(), self.seal(account, &inside)?);
+            let written = Written { version: VERSION, accounts: accounts.clone() };
+            let text = serde_json::to_vec_pretty(&written).map_err(|_| VaultError::Random)?;
+            durable::replace(&self.path, &text).map_err(io_at(&self.path))?;
+        }
+        *entries = accounts;
         Ok(())
     }
 
@@ -299,7 +389,7 @@ mod tests {
     }
 
     fn store(vault: &Vault, account: &str, seed: &str, refresh: &str) {
-        vault.store(account, &Secret::new(seed), &Secret::new(refresh), || true).unwrap();
+        vault.store(account, &Secret::new(seed), &Secret::new(refresh), 0, || true).unwrap();
     }
 
     fn current(vault: &Vault, account: &str, seed: &str) -> String {
@@ -443,9 +533,49 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let vault = open(directory.path());
         store(&vault, "erp", "new", "of-new");
-        vault.store("erp", &Secret::new("old"), &Secret::new("late"), || false).unwrap();
+        vault.store("erp", &Secret::new("old"), &Secret::new("late"), 0, || false).unwrap();
         assert_eq!(current(&vault, "erp", "new"), "of-new");
         assert_eq!(current(&open(directory.path()), "erp", "new"), "of-new");
+    }
+
+    #[test]
+    fn b15_what_an_older_sign_in_brings_late_never_replaces_a_newer_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = open(directory.path());
+        let seed = Secret::new("who and where");
+        let stored = |vault: &Vault| {
+            let stored = vault.stored("erp", &seed)?;
+            Some((stored.refresh.expose().to_owned(), stored.sign_in))
+        };
+        assert_eq!(stored(&vault), None);
+        assert_eq!(vault.sign_in("erp", &seed, &Secret::new("one")).unwrap(), 1);
+        // Another process: `login` without the daemon's socket.
+        let other = open(directory.path());
+        assert_eq!(other.sign_in("erp", &seed, &Secret::new("two")).unwrap(), 2);
+        vault.store("erp", &seed, &Secret::new("late"), 1, || true).unwrap();
+        assert_eq!(stored(&vault), Some(("two".into(), 2)));
+        vault.store("erp", &seed, &Secret::new("two-rotated"), 2, || true).unwrap();
+        other.look_again();
+        assert_eq!(stored(&other), Some(("two-rotated".into(), 2)));
+        assert!(vault.stored("erp", &Secret::new("another person")).is_none());
+        // Revoked: nothing comes back, not even after opening again.
+        vault.forget("erp").unwrap();
+        vault.store("erp", &seed, &Secret::new("late"), 2, || true).unwrap();
+        assert_eq!(stored(&open(directory.path())), None);
+        assert_eq!(vault.sign_in("erp", &seed, &Secret::new("three")).unwrap(), 4);
+    }
+
+    #[test]
+    fn two_processes_lose_nothing_of_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (open(directory.path()), open(directory.path()));
+        store(&one, "erp", "seed", "of-one");
+        store(&other, "crm", "seed", "of-other");
+        store(&one, "shop", "seed", "of-one");
+        let third = open(directory.path());
+        assert_eq!(current(&third, "erp", "seed"), "of-one");
+        assert_eq!(current(&third, "crm", "seed"), "of-other");
+        assert_eq!(current(&third, "shop", "seed"), "of-one");
     }
 
     #[test]
@@ -456,7 +586,7 @@ mod tests {
         let path = directory.path().join("tokens");
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        let failed = vault.store("erp", &Secret::new("seed"), &Secret::new("two"), || true);
+        let failed = vault.store("erp", &Secret::new("seed"), &Secret::new("two"), 0, || true);
         assert!(matches!(failed, Err(VaultError::Io { .. })));
         assert_eq!(current(&vault, "erp", "seed"), "one");
     }

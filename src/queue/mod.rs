@@ -6,8 +6,10 @@
 
 pub mod body;
 mod check;
+mod due;
 pub mod entry;
 mod fault;
+mod pulse;
 mod reader;
 pub mod retry;
 mod room;
@@ -35,7 +37,7 @@ use crate::mail::Id;
 use entry::Order;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use store::{Shared, Store};
 use view::Found;
 use work::{Refusal, Work};
@@ -88,6 +90,7 @@ impl Queue {
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            pulse: Arc::default(),
             history: AtomicU64::new(history.as_secs()),
         });
         let lanes = Arc::new(View::open(&dir)?);
@@ -112,6 +115,17 @@ impl Queue {
         let inner = self.inner.clone();
         // Fails only where the writer's end panicked, which was told then.
         let _ = tokio::task::spawn_blocking(move || inner.store.close()).await;
+    }
+
+    /// When the writer last showed that it lives: now where it waits for work, else when what it does began.
+    pub fn alive(&self) -> std::time::Instant {
+        self.shared().pulse.last()
+    }
+
+    /// Returns when the writer has ended: after [`Queue::close`], or because it broke. Nothing can be taken
+    /// or settled then, and only a new process helps.
+    pub async fn ended(&self) {
+        self.shared().pulse.ended().await;
     }
 
     /// A place for a body that is about to come. It ends where the disk's reserve begins.
@@ -148,97 +162,6 @@ impl Queue {
     /// [`AcceptError`]; nothing of the mail is kept then.
     pub async fn accept(&self, submission: Submission) -> Result<Receipt, AcceptError> {
         self.inner.store.accept(submission).await
-    }
-
-    /// At most `most` entries of `account` that are due at `now`, in order of due time; `skip` are in hand.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn due(
-        &self,
-        account: &str,
-        now: SystemTime,
-        most: usize,
-        skip: &[Id],
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.due_or_beyond(account, now, None, most, skip).await
-    }
-
-    /// As [`Queue::due`], with those due later than `beyond` behind them: nobody sets a try so far ahead,
-    /// so the clock was wrong then and was set back.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn due_or_beyond(
-        &self,
-        account: &str,
-        now: SystemTime,
-        beyond: Option<SystemTime>,
-        most: usize,
-        skip: &[Id],
-    ) -> Result<Vec<Entry>, StoreError> {
-        let (account, limit) = (account.to_owned(), most.saturating_add(skip.len()));
-        let look = move |view: &View| view.due(&account, now, beyond, limit);
-        let reads = read(&self.inner.lanes, look).await?;
-        let mut entries = Vec::with_capacity(reads.len().min(most));
-        for entry in reads.into_iter().filter_map(|read| self.sound(read)) {
-            if entries.len() < most && !skip.contains(&entry.id) {
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
-    }
-
-    /// As [`Queue::due_or_beyond`], and one of each sender in turn, beginning with the one behind `after`
-    /// ([`Entry::turn`] of the mail that was begun last), so that a sender with thousands of mails holds up
-    /// nobody. Mails of one sender come in order of due time.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn due_in_turn(
-        &self,
-        account: &str,
-        (now, beyond): (SystemTime, Option<SystemTime>),
-        most: usize,
-        skip: &[Id],
-        after: &str,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let (account, skip, after) = (account.to_owned(), skip.to_owned(), after.to_owned());
-        let look =
-            move |view: &View| view.due_in_turn(&account, (now, beyond), most, &skip, &after);
-        let reads = read(&self.inner.lanes, look).await?;
-        Ok(reads.into_iter().filter_map(|read| self.sound(read)).collect())
-    }
-
-    /// A row that holds together; one that does not is marked.
-    fn sound(&self, read: row::Read) -> Option<Entry> {
-        let Some(fault) = read.fault else { return Some(read.entry) };
-        self.inner.store.notes().damage(read.key, fault);
-        None
-    }
-
-    /// When the next entry of `account` is due; none where it has none. Entries in hand count until
-    /// they are marked `attempting`; [`Queue::next_due_besides`] leaves them out.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn next_due(&self, account: &str) -> Result<Option<SystemTime>, StoreError> {
-        self.next_due_besides(account, &[]).await
-    }
-
-    /// When the next entry of `account` is due that is not in `skip`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn next_due_besides(
-        &self,
-        account: &str,
-        skip: &[Id],
-    ) -> Result<Option<SystemTime>, StoreError> {
-        let (account, limit) = (account.to_owned(), skip.len().saturating_add(1));
-        let first = read(&self.inner.lanes, move |view| view.first_due(&account, limit)).await?;
-        let is_free = |key: &String| skip.iter().all(|id| id.as_str() != key);
-        Ok(first.into_iter().find(|(key, _)| is_free(key)).map(|(_, due)| due))
     }
 
     /// Waits until something of `account` was accepted, steered or settled; returns at once where that
@@ -295,36 +218,6 @@ impl Queue {
     ) -> Result<(), StoreError> {
         let done = self.inner.store.perform(Work::Attempting(id, charge)).await;
         done.map_err(|refusal| refusal.into_error(id))
-    }
-
-    /// Counts recipients of a mail that is not in the queue against a lane's day.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was counted then.
-    pub async fn charge(&self, charge: Charge) -> Result<(), StoreError> {
-        self.tally(Work::Charge(charge)).await
-    }
-
-    /// Takes back what [`Queue::charge`] counted and the upstream did not take.
-    ///
-    /// # Errors
-    /// [`StoreError`]; it stays counted then.
-    pub async fn refund(&self, charge: Charge) -> Result<(), StoreError> {
-        self.tally(Work::Refund(charge)).await
-    }
-
-    async fn tally(&self, work: Work) -> Result<(), StoreError> {
-        let done = self.inner.store.perform(work).await;
-        done.map_err(|refusal| StoreError(refusal.to_string()))
-    }
-
-    /// What a lane has used of its last days, by the minute, the oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn spent(&self, lane: &str) -> Result<Vec<Charge>, StoreError> {
-        let lane = lane.to_owned();
-        read(&self.inner.lanes, move |view| view.spent(&lane)).await
     }
 
     /// Durably notes what became of a try; a bounce in it is queued in the same transaction. A mail

@@ -5,16 +5,16 @@
 //! acknowledged. A mail that was `attempting` comes back as `uncertain`.
 
 use super::body::Spool;
-use super::{OpenError, Recovery, StoreError, reader, tally};
+use super::{OpenError, Recovery, StoreError, reader, row, tally};
 use crate::durable;
 use crate::mail::Id;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, params};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The schema this program writes.
 pub(super) const KNOWN: i64 = 2;
@@ -23,6 +23,10 @@ const APPLICATION: i64 = 0x7375_626d;
 /// What stands at a mail whose fate a crash hid.
 const UNCERTAIN: &str = "the process ended while the mail was being delivered; \
      it may have been delivered before that";
+
+/// A fate that is unknown for the second time: what is sent again at once by every start of a process
+/// that keeps dying, perhaps of that very mail, would arrive over and over.
+const AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// The first schema; what came later is added by [`migrate`], to a new store as to an old one.
 const SCHEMA: &str = "
@@ -295,11 +299,13 @@ fn recover(conn: &Connection, spool: &Spool, hold: &[String]) -> Result<Recovery
 fn unsettled(conn: &Connection, hold: &[String]) -> Result<Vec<String>, StoreError> {
     let mut update = conn.prepare(
         "UPDATE mail SET state = CASE WHEN account IN (SELECT value FROM json_each(?2)) \
-         THEN 'held' ELSE 'queued' END, uncertain = 1, error = ?1 WHERE state = 'attempting' \
-         RETURNING id, account, state",
+         THEN 'held' ELSE 'queued' END, \
+         due = CASE WHEN uncertain = 1 THEN max(due, ?3) ELSE due END, uncertain = 1, error = ?1 \
+         WHERE state = 'attempting' RETURNING id, account, state",
     )?;
     let hold = serde_json::to_string(hold).map_err(|error| StoreError(error.to_string()))?;
-    let mails = update.query_map([UNCERTAIN, &hold], |row| {
+    let again = row::millis(SystemTime::now() + AGAIN);
+    let mails = update.query_map(params![UNCERTAIN, hold, again], |row| {
         let text = |index| row.get::<_, String>(index).unwrap_or_default();
         Ok((row.get::<_, String>(0)?, text(1), text(2)))
     })?;

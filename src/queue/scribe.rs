@@ -6,6 +6,7 @@
 
 use super::store::{Message, Piece, Shared};
 use super::work::{Effect, Ledger, Refusal, Work};
+use rusqlite::ffi;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +54,13 @@ impl Failure {
 
     fn is_full(&self) -> bool {
         let (Self::Begin(error) | Self::Work(error) | Self::Commit(error)) = self;
-        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        // SQLite knows a full disk only by ENOSPC: a quota that is used up (EDQUOT) and a disk that has
+        // become read-only are to it writes that failed. The log is written before it is synced, so
+        // nothing of the transaction counts in any of these cases.
+        let failed_write = error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE);
+        failed_write || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
     }
 }
 
@@ -66,10 +73,12 @@ impl Scribe {
     pub(super) fn run(mut self, pieces: &Receiver<Message>, lock: File) {
         while let Some(first) = self.next(pieces) {
             let (batch, is_closing) = gather(first, pieces);
+            self.shared.pulse.set_busy(true);
             self.serve(batch);
             if self.left >= PRUNE_EVERY {
                 self.prune();
             }
+            self.shared.pulse.set_busy(false);
             if is_closing {
                 break;
             }
@@ -301,6 +310,7 @@ mod tests {
             bells: wake::Bells::default(),
             spool,
             commits: 0.into(),
+            pulse: Arc::default(),
             history: 0.into(),
         });
         let ledger = Ledger { conn: opened.conn, next_key: 1, used: 0 };

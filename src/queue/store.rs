@@ -4,6 +4,7 @@
 //! such an answer makes a [`Receipt`]. It knows no SQL.
 
 use super::body::{Placing, Spool};
+use super::pulse::{Life, Pulse};
 use super::room::Room;
 use super::schema::Opened;
 use super::scribe::Scribe;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub bells: Bells,
     pub spool: Arc<Spool>,
     pub commits: AtomicU64,
+    pub pulse: Arc<Pulse>,
     /// How long settled mail is listed, in seconds.
     pub history: AtomicU64,
 }
@@ -72,7 +74,11 @@ impl Store {
         shared.room.set_used(opened.used);
         let scribe = Scribe::new(ledger, shared.clone());
         let lock = opened.lock;
-        let run = move || scribe.run(&pieces, lock);
+        let life = Life(shared.pulse.clone());
+        let run = move || {
+            let _life = life;
+            scribe.run(&pieces, lock);
+        };
         let thread = std::thread::Builder::new().name("queue-writer".into()).spawn(run)?;
         Ok(Self { shared, work, thread: Mutex::new(Some(thread)) })
     }
@@ -148,6 +154,17 @@ fn still_clock() -> impl Sized {
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full(what) => write!(f, "no room: {what}"),
+            Self::Failed(what) => f.write_str(what),
+            Self::Unknown => f.write_str("is not in the queue"),
+            Self::State(state) => write!(f, "is {state}"),
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! costs no count. What the numbers mean is the business of whoever counts.
 
 use super::row::{millis, time};
+use super::work::Work;
+use super::{Queue, StoreError};
 use rusqlite::{Connection, params};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +33,38 @@ pub struct Charge {
     pub recipients: u32,
     /// When they were sent; kept to the minute.
     pub at: SystemTime,
+}
+
+impl Queue {
+    /// Counts recipients of a mail that is not in the queue against a lane's day.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was counted then.
+    pub async fn charge(&self, charge: Charge) -> Result<(), StoreError> {
+        self.tally(Work::Charge(charge)).await
+    }
+
+    /// Takes back what [`Queue::charge`] counted and the upstream did not take.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it stays counted then.
+    pub async fn refund(&self, charge: Charge) -> Result<(), StoreError> {
+        self.tally(Work::Refund(charge)).await
+    }
+
+    async fn tally(&self, work: Work) -> Result<(), StoreError> {
+        let done = self.inner.store.perform(work).await;
+        done.map_err(|refusal| StoreError(refusal.to_string()))
+    }
+
+    /// What a lane has used of its last days, by the minute, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn spent(&self, lane: &str) -> Result<Vec<Charge>, StoreError> {
+        let lane = lane.to_owned();
+        super::read(&self.inner.lanes, move |view| Ok(read(&view.conn(), &lane)?)).await
+    }
 }
 
 /// Adds a charge.

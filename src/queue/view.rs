@@ -4,18 +4,16 @@
 //! asked for. Everything here blocks; [`super::Queue`] calls it off the async threads.
 
 use super::row::{self, COLUMNS, Read};
-use super::{Entry, OpenError, Settled, State, StoreError, reader, schema, tally, turn};
+use super::{Entry, OpenError, Settled, State, StoreError, reader, schema};
 use crate::mail::{Envelope, Id};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-
-/// Senders looked at for one answer, so that a hundred thousand of them do not hold up a lane.
-const STEPS: usize = 500;
 
 /// Which mails of the queue to list.
 #[derive(Clone, Debug)]
@@ -56,6 +54,8 @@ pub struct Count {
 pub struct View {
     dir: PathBuf,
     conn: Mutex<Connection>,
+    /// The sender at which the last look of an account gave up, for the next to go on from there.
+    pub(super) reached: Mutex<HashMap<String, String>>,
 }
 
 /// A body that was found.
@@ -76,7 +76,7 @@ impl View {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let conn = schema::open_to_read(dir)?;
         schema::refuse_unknown(&conn, dir, false)?;
-        Ok(Self { dir: dir.to_owned(), conn: Mutex::new(conn) })
+        Ok(Self { dir: dir.to_owned(), conn: Mutex::new(conn), reached: Mutex::default() })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -159,157 +159,6 @@ impl View {
             })
         })?;
         Ok(counts.collect::<rusqlite::Result<_>>()?)
-    }
-
-    pub(super) fn due(
-        &self,
-        account: &str,
-        now: SystemTime,
-        beyond: Option<SystemTime>,
-        most: usize,
-    ) -> Result<Vec<Read>, StoreError> {
-        let mut reads = self.due_where("due <= ?2", account, now, most)?;
-        if let Some(beyond) = beyond
-            && reads.len() < most
-        {
-            let left = most - reads.len();
-            reads.extend(self.due_where("due > ?2", account, beyond, left)?);
-        }
-        Ok(reads)
-    }
-
-    /// As [`View::due`] without those in `skip`, and one of each sender in turn behind `after`.
-    pub(super) fn due_in_turn(
-        &self,
-        account: &str,
-        (now, beyond): (SystemTime, Option<SystemTime>),
-        most: usize,
-        skip: &[Id],
-        after: &str,
-    ) -> Result<Vec<Read>, StoreError> {
-        let limit = most.saturating_add(skip.len());
-        let is_free = |read: &Read| skip.iter().all(|id| id.as_str() != read.key);
-        let oldest = self.due(account, now, None, limit)?;
-        let are_all = oldest.len() < limit;
-        let free: Vec<Read> = oldest.into_iter().filter(is_free).collect();
-        if !are_all {
-            return self.turns_of_many(account, now, most, skip, after, free);
-        }
-        let sender = |read: Read| (turn::key(read.entry.envelope.sender.as_ref()), read);
-        let mut reads = turn::in_turn(free.into_iter().map(sender).collect(), after, most);
-        if let Some(beyond) = beyond {
-            let late = self.due_where("due > ?2", account, beyond, limit)?;
-            reads.extend(late.into_iter().filter(is_free).take(most - reads.len()));
-        }
-        Ok(reads)
-    }
-
-    /// Where more is due than is wanted: goes from sender to sender through an index of its own. `oldest`
-    /// fill up where so many senders wait for a later time that none was found among [`STEPS`].
-    fn turns_of_many(
-        &self,
-        account: &str,
-        now: SystemTime,
-        most: usize,
-        skip: &[Id],
-        after: &str,
-        oldest: Vec<Read>,
-    ) -> Result<Vec<Read>, StoreError> {
-        let conn = self.conn();
-        let mut next = conn.prepare_cached(
-            "SELECT sender, due FROM mail WHERE account = ?1 AND state = 'queued' AND sender > ?2 \
-             ORDER BY sender, due LIMIT 1",
-        )?;
-        let mut line = conn.prepare_cached(
-            "SELECT id FROM mail WHERE account = ?1 AND state = 'queued' AND sender = ?2 AND due <= ?3 \
-             ORDER BY due, id LIMIT ?4",
-        )?;
-        let (now, limit) = (row::millis(now), limit(most.saturating_add(skip.len())));
-        let (mut found, mut senders) = (Vec::new(), 0);
-        let (mut last, mut is_second_half) = (after.to_owned(), false);
-        for _ in 0..STEPS {
-            // What was damaged here is found when its row is read, among the oldest.
-            let row = next.query_row(params![account, last], |row| {
-                Ok((row.get::<_, String>(0).unwrap_or_default(), row.get(1).unwrap_or(i64::MAX)))
-            });
-            let (sender, due) = match row.optional()? {
-                Some(row) => row,
-                None if is_second_half => break,
-                None => {
-                    (last, is_second_half) = (String::new(), true);
-                    continue;
-                }
-            };
-            if senders == most || is_second_half && sender.as_str() > after {
-                break;
-            }
-            if due <= now {
-                let before = found.len();
-                let ids = line.query_map(params![account, sender, now, limit], |row| {
-                    Ok(row.get::<_, String>(0).unwrap_or_default())
-                })?;
-                for id in ids {
-                    let id = id?;
-                    if skip.iter().all(|skipped| skipped.as_str() != id) {
-                        found.push((sender.clone(), id));
-                    }
-                }
-                senders += usize::from(found.len() > before);
-            }
-            last = sender;
-        }
-        let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
-        let mut reads = Vec::with_capacity(most);
-        for id in turn::in_turn(found, after, most) {
-            reads.extend(read.query_row([id], |row| Ok(row::read(row))).optional()?);
-        }
-        for old in oldest {
-            if reads.len() < most && reads.iter().all(|read: &Read| read.key != old.key) {
-                reads.push(old);
-            }
-        }
-        Ok(reads)
-    }
-
-    /// What a lane has used of its days.
-    pub(super) fn spent(&self, lane: &str) -> Result<Vec<tally::Charge>, StoreError> {
-        Ok(tally::read(&self.conn(), lane)?)
-    }
-
-    /// `bound` compares the due time with `time`.
-    fn due_where(
-        &self,
-        bound: &str,
-        account: &str,
-        time: SystemTime,
-        most: usize,
-    ) -> Result<Vec<Read>, StoreError> {
-        let conn = self.conn();
-        let mut select = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM mail WHERE account = ?1 AND state = 'queued' AND {bound} \
-             ORDER BY due, id LIMIT ?3"
-        ))?;
-        let reads = select.query_map(params![account, row::millis(time), limit(most)], |row| {
-            Ok(row::read(row))
-        })?;
-        Ok(reads.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// The ids and times of the `most` entries due first, however late that is.
-    pub(super) fn first_due(
-        &self,
-        account: &str,
-        most: usize,
-    ) -> Result<Vec<(String, SystemTime)>, StoreError> {
-        let conn = self.conn();
-        let mut select = conn.prepare_cached(
-            "SELECT id, due FROM mail WHERE account = ?1 AND state = 'queued' ORDER BY due, id LIMIT ?2",
-        )?;
-        let rows = select.query_map(params![account, limit(most)], |row| {
-            // A damaged time is looked at soon, and told then.
-            Ok((row.get(0).unwrap_or_default(), row::time(row.get(1).unwrap_or(0))))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Looks for the body; none where the mail is not in the queue.
@@ -401,7 +250,7 @@ fn settled(row: &Row<'_>) -> Option<Settled> {
     })
 }
 
-fn limit(most: usize) -> i64 {
+pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 

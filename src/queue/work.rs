@@ -27,6 +27,9 @@ pub(super) enum Work {
     /// Recipients of a mail that is not in the queue.
     Charge(Charge),
     Refund(Charge),
+    /// A fault in the writer itself.
+    #[cfg(test)]
+    Break,
     Settle(Id, Box<Note>),
     Steer(Id, Order),
     /// By the column's text, which need not be an id any more.
@@ -43,17 +46,6 @@ pub(super) enum Refusal {
     Failed(String),
     Unknown,
     State(State),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Full(what) => write!(f, "no room: {what}"),
-            Self::Failed(what) => f.write_str(what),
-            Self::Unknown => f.write_str("is not in the queue"),
-            Self::State(state) => write!(f, "is {state}"),
-        }
-    }
 }
 
 /// What is to be done once the transaction stands.
@@ -175,6 +167,8 @@ impl Ledger {
                 Err(what) => Ok(Err(Refusal::Full(what))),
             },
             Work::Attempting(id, charge) => self.mark(*id, charge.as_ref()),
+            #[cfg(test)]
+            Work::Break => panic!("broken by a test"),
             Work::Charge(charge) => tally::add(&self.conn, charge).map(|()| Ok(Effect::default())),
             Work::Refund(charge) => {
                 tally::give_back(&self.conn, charge).map(|()| Ok(Effect::default()))

@@ -26,6 +26,7 @@ type Row = (u32, u16, &'static str, &'static str, &'static str);
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     (50011, 400, "invalid_client", "", "The redirect URI specified in the request does not match the redirect URIs configured for the application."),
+    (50020, 400, "invalid_grant", "", "User account '{}' from identity provider 'live.com' does not exist in tenant 'Contoso' and cannot access the application in that tenant. The account needs to be added as an external user in the tenant first. Sign out and sign in again with a different Azure Active Directory user account."),
     (50033, 503, "temporarily_unavailable", "", "A retryable error has occurred."),
     (50034, 400, "invalid_grant", "bad_token", "The user account {EUII Hidden} does not exist in the {EUII Hidden} directory. To sign into this application, the account must be added to the directory."),
     (50053, 400, "invalid_grant", "", "The account is locked, you've tried to sign in too many times with an incorrect user ID or password."),
@@ -38,21 +39,30 @@ const ROWS: &[Row] = &[
     (50194, 400, "invalid_request", "", "Application is not configured as a multi-tenant application. Usage of the /common endpoint is not supported for such apps created after '10/15/2018'. Use a tenant-specific endpoint or configure the application to be multi-tenant."),
     (50196, 400, "invalid_grant", "", "The server terminated an operation because it encountered a loop while processing a request"),
     (53003, 400, "invalid_grant", "message_only", "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance."),
+    (54005, 400, "invalid_grant", "", "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token."),
     (65001, 400, "invalid_grant", "consent_required", "The user or administrator has not consented to use the application with ID '{}' named 'sandbox'. Send an interactive authorization request for this user and resource."),
     (70003, 400, "unsupported_grant_type", "", "The app requested an unsupported grant type '{}'."),
     (70008, 400, "invalid_grant", "", "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource."),
     (70011, 400, "invalid_scope", "", "The provided value for the input parameter 'scope' isn't valid. The scope {} isn't valid."),
+    (70016, 400, "authorization_pending", "", "OAuth 2.0 device flow error. Authorization is pending. Continue polling."),
+    (70018, 400, "bad_verification_code", "", "Invalid verification code due to User typing in wrong user code for device code flow."),
+    (70019, 400, "expired_token", "", "Verification code expired. Have the user retry the sign-in."),
     (70043, 400, "invalid_grant", "token_expired", "The refresh token has expired or is invalid due to sign-in frequency checks by conditional access."),
     (90002, 400, "invalid_request", "", "Tenant '{}' not found. This may happen if there are no active subscriptions for the tenant. Check to make sure you have the correct tenant ID. Check with your subscription administrator."),
     (90033, 503, "temporarily_unavailable", "", "A transient error has occurred. Please try again."),
     (90055, 429, "invalid_request", "", "The tenant request was throttled due to too many incoming requests."),
     (500011, 400, "invalid_resource", "", "The resource principal named {} was not found in the tenant named {}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."),
+    (500112, 400, "invalid_client", "", "The reply address '{}' does not match the reply address '{}' provided when requesting Authorization code."),
+    (501481, 400, "invalid_grant", "", "The Code_Verifier does not match the code_challenge supplied in the authorization request."),
+    (501491, 400, "invalid_request", "", "Invalid size of Code_Challenge parameter."),
+    (700005, 400, "invalid_grant", "", "Provided Authorization Code is intended to use against other tenant, thus rejected. OAuth2 Authorization Code must be redeemed against same tenant it was acquired for."),
     (700016, 400, "unauthorized_client", "", "Application with identifier '{}' was not found in the directory '{}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."),
     (700021, 401, "invalid_client", "", "Client assertion application identifier doesn't match 'client_id' parameter. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."),
     (700023, 401, "invalid_client", "", "Client assertion audience claim does not match Realm issuer. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."),
     (700024, 401, "invalid_client", "", "Client assertion is not within its valid time range."),
     (700025, 401, "invalid_client", "", "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."),
     (700027, 401, "invalid_client", "", "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found.]"),
+    (700054, 400, "unsupported_response_type", "", "response_type 'id_token' is not enabled for the application."),
     (700082, 400, "invalid_grant", "", "The refresh token has expired due to inactivity. The token was issued on 2024-07-31T08:00:26.4486159Z and was inactive for 90.00:00:00."),
     (700211, 401, "invalid_client", "", "No matching federated identity record found for presented assertion issuer '{}'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion."),
     (700212, 401, "invalid_client", "", "No matching federated identity record found for presented assertion audience '{}'. Check your federated identity credential Subject, Audience and Issuer against the presented assertion."),
@@ -92,6 +102,17 @@ impl Refusal {
     pub(super) fn saying(mut self, words: &str) -> Self {
         words.clone_into(&mut self.text);
         self
+    }
+
+    /// The same under another name of RFC 8628.
+    pub(super) fn called(mut self, error: &'static str) -> Self {
+        self.error = error;
+        self
+    }
+
+    /// As a page shows it.
+    pub(super) fn page(&self) -> String {
+        format!("AADSTS{}: {}", self.code, self.text)
     }
 
     /// The JSON body. `old` puts the trace behind line breaks, as recordings before 2023 show it.

@@ -4,13 +4,14 @@
 //! and count. What is asked wrongly is refused with the number that the real service gives.
 
 use super::aadsts::Refusal;
+use super::consent::Consented;
 use super::fault_value::take;
 use super::faults::Faults;
 use super::options::Options;
-use super::token::{Grant, LOCKOUT, Owner, RefreshState, is_outlook};
+use super::token::{self, Grant, LOCKOUT, Owner, RefreshState, is_outlook};
 use super::web::LIFE;
 use super::world::World;
-use super::{proof, random};
+use super::{proof, random, sign_in};
 use crate::secret::Secret;
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -29,6 +30,7 @@ pub(super) struct Given {
     pub(super) access_token: Secret,
     pub(super) refresh_token: Option<Secret>,
     pub(super) scope: Option<String>,
+    pub(super) id_token: Option<Secret>,
     pub(super) expires_in: u64,
 }
 
@@ -61,12 +63,25 @@ pub(super) fn decide(
             Ok(give(world, client_id, Owner::Application, resource, None, now))
         }
         "refresh_token" => {
-            if alias == Some("consumers") {
+            let token = required("refresh_token")?;
+            if alias == Some("consumers") && !is_personal(world, token) {
                 return Err(Refusal::new(9_002_332, &[client_id]));
             }
             check_client(client_id)?;
-            let token = required("refresh_token")?;
             refresh(world, client_id, token, field("scope"), now)
+        }
+        "authorization_code" => {
+            check_client(client_id)?;
+            let consented = world.codes().redeem(tenant, client_id, form, now)?;
+            person(world, client_id, &consented, now)
+        }
+        "urn:ietf:params:oauth:grant-type:device_code" => {
+            check_client(client_id)?;
+            if let Some(refusal) = sign_in::slow_down(world) {
+                return Err(refusal);
+            }
+            let consented = world.codes().poll(client_id, required("device_code")?, now)?;
+            person(world, client_id, &consented, now)
         }
         "password" => {
             if matches!(alias, Some("common" | "consumers")) {
@@ -80,8 +95,35 @@ pub(super) fn decide(
     }
 }
 
+/// What somebody consented to in a browser.
+fn person(
+    world: &World,
+    client_id: &str,
+    consented: &Consented,
+    now: SystemTime,
+) -> Result<Given, Refusal> {
+    let Consented { user, scope } = consented;
+    let resource = user_scope(scope)?;
+    let owner = Owner::Mailbox(user.clone());
+    let mut given = give(world, client_id, owner, resource, Some(echo(scope)), now);
+    let asked = |name: &str| scope.split_whitespace().any(|word| word == name);
+    given.refresh_token = given.refresh_token.filter(|_| asked("offline_access"));
+    given.id_token = asked("openid").then(|| token::identity(&world.options, client_id, user, now));
+    Ok(given)
+}
+
+/// Whether a refresh token belongs to a personal account.
+fn is_personal(world: &World, refresh: &str) -> bool {
+    let RefreshState::Good(user) = world.tokens().refresh_state(refresh) else { return false };
+    let personal = &world.options.sign_ins.personal;
+    personal.iter().any(|known| known.eq_ignore_ascii_case(&user))
+}
+
 /// Whether the tenant is ours; the alias where it is one.
-fn check_tenant<'a>(options: &Options, tenant: &'a str) -> Result<Option<&'a str>, Refusal> {
+pub(super) fn check_tenant<'a>(
+    options: &Options,
+    tenant: &'a str,
+) -> Result<Option<&'a str>, Refusal> {
     if [&options.tenant, &options.tenant_id].iter().any(|own| own.eq_ignore_ascii_case(tenant)) {
         return Ok(None);
     }
@@ -183,15 +225,15 @@ fn refresh(
     scope: Option<&str>,
     now: SystemTime,
 ) -> Result<Given, Refusal> {
-    match world.tokens().refresh_state(token) {
-        RefreshState::Good => {}
+    let state = world.tokens().refresh_state(token);
+    let user = match state {
+        RefreshState::Good(user) => user,
         RefreshState::Revoked => return Err(Refusal::new(50173, &[])),
         RefreshState::Unknown => return Err(Refusal::new(9_002_313, &[])),
-    }
+    };
     let scope = scope.unwrap_or("https://outlook.office.com/SMTP.Send offline_access");
     let resource = user_scope(scope)?;
-    let mailbox = world.options.mailboxes.first().map(|mailbox| mailbox.address.clone());
-    let owner = Owner::Mailbox(mailbox.unwrap_or_default());
+    let owner = Owner::Mailbox(user);
     Ok(give(world, client_id, owner, resource, Some(echo(scope)), now))
 }
 
@@ -230,7 +272,10 @@ fn give(
         let life = token.expires_in.unwrap_or(LIFE);
         (life, token.wrong_audience.take(), token.no_permission.take(), token.no_new_refresh_token)
     });
-    let renews = owner != Owner::Application && !no_refresh;
+    let renews = match &owner {
+        Owner::Mailbox(user) if !no_refresh => Some(user.clone()),
+        _ => None,
+    };
     let grant = Grant {
         owner,
         client_id: client_id.to_owned(),
@@ -242,8 +287,9 @@ fn give(
     let mut tokens = world.tokens();
     Given {
         access_token: tokens.give(&world.options, grant, &faults, now),
-        refresh_token: renews.then(|| tokens.give_refresh()),
+        refresh_token: renews.map(|user| tokens.give_refresh(&user)),
         scope,
+        id_token: None,
         expires_in,
     }
 }

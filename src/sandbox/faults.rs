@@ -17,6 +17,28 @@ pub struct Faults {
     pub token: TokenFaults,
     /// Of the mail server.
     pub smtp: SmtpFaults,
+    /// Of the pages where people sign in.
+    pub sign_in: SignInFaults,
+}
+
+/// Faults of the pages where people sign in, and of their codes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignInFaults {
+    /// Whoever is chosen, this user signs in.
+    pub user: Option<String>,
+    /// The browser comes back with this as the sender's name (`iss`, RFC 9207).
+    pub issuer: Option<String>,
+    /// What the browser comes back with where somebody cancels.
+    pub error_description: Option<String>,
+    /// Seconds that a code in the address is good; 600 by default.
+    pub code_life: Option<u64>,
+    /// Seconds that a code to type in is good; 900 by default.
+    pub device_life: Option<u64>,
+    /// Seconds between two questions of a device; 5 by default.
+    pub device_interval: Option<u64>,
+    /// A device that asks is told that it asks too often.
+    pub slow_down: Switch,
 }
 
 /// Faults of the token endpoint.

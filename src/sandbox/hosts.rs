@@ -5,6 +5,7 @@
 //! | `GET /metadata/identity/oauth2/token` | the metadata service; with the version of Azure Arc, that |
 //! | `GET /msi/token` | App Service and Container Apps |
 //! | `POST /google/token` | Google, for service accounts |
+//! | `POST /google/revoke` | Google, takes a refresh token back (RFC 7009) |
 //!
 //! The faults of the token endpoint hold here too; `token.error` is Entra's alone.
 
@@ -35,6 +36,7 @@ pub(super) fn routes() -> axum::Router<Arc<World>> {
         .route("/metadata/identity/oauth2/token", get(metadata))
         .route("/msi/token", get(app_service))
         .route("/google/token", post(google))
+        .route("/google/revoke", post(revoke))
 }
 
 async fn metadata(
@@ -184,6 +186,19 @@ async fn google(
         json_answer(200, &mail_token(&world, mailbox, now))
     })
     .await
+}
+
+async fn revoke(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+) -> Response {
+    let form = form(&headers, &body);
+    let token = form.get("token").map(String::as_str).unwrap_or_default();
+    match world.tokens().revoke_one(token) {
+        true => json_answer(200, &json!({})),
+        false => refused(400, "invalid_token", "Token expired or revoked"),
+    }
 }
 
 fn mail_token(world: &World, mailbox: String, now: SystemTime) -> Value {

@@ -6,6 +6,7 @@
 
 mod aadsts;
 mod certificate;
+mod consent;
 mod control;
 mod cord;
 mod delay;
@@ -23,6 +24,7 @@ mod phrases;
 mod proof;
 mod random;
 mod session;
+mod sign_in;
 mod submission;
 mod texts;
 mod token;
@@ -30,6 +32,7 @@ mod web;
 mod world;
 
 pub use certificate::CertificateError;
+pub use consent::SignIns;
 pub use faults::Faults;
 pub use identities::Identities;
 pub use messages::Message;

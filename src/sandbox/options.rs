@@ -1,5 +1,6 @@
 //! How a sandbox is set up: where it listens, who lives in it, how far one may go.
 
+use super::consent::SignIns;
 use super::faults::Faults;
 use super::identities::Identities;
 use crate::secret::Secret;
@@ -37,6 +38,8 @@ pub struct Options {
     pub refresh_token: Secret,
     /// Other proofs: passwords, certificates, identities of machines, Google.
     pub identities: Identities,
+    /// Who signs in with a browser, and where they are sent back.
+    pub sign_ins: SignIns,
     /// The mailboxes. Their passwords serve at Entra only: Exchange takes only tokens.
     pub mailboxes: Vec<Mailbox>,
     /// How far one may go.
@@ -147,6 +150,7 @@ impl Default for Options {
                 "sandbox".repeat(80)
             )),
             identities: Identities::default(),
+            sign_ins: SignIns::default(),
             mailboxes: vec![Mailbox::new("erp@contoso.com")],
             limits: Limits::default(),
             faults: Faults::default(),

@@ -57,7 +57,8 @@ fn row(page: &mut String, message: &Message) {
     );
 }
 
-fn escape(text: &str) -> String {
+/// As text between tags and in quotes.
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

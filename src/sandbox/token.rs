@@ -51,7 +51,7 @@ pub(super) struct Grant {
 #[derive(Default)]
 pub(super) struct Tokens {
     access: HashMap<String, (Grant, SystemTime)>,
-    refresh: HashMap<String, bool>,
+    refresh: HashMap<String, Renewal>,
     federated: HashSet<String>,
     /// Ids of proofs that were used.
     proofs: HashSet<String>,
@@ -59,6 +59,13 @@ pub(super) struct Tokens {
     challenges: HashMap<String, PathBuf>,
     /// Wrong passwords in a row, by user.
     wrong_passwords: HashMap<String, u32>,
+}
+
+/// A refresh token.
+#[derive(Clone, Debug)]
+struct Renewal {
+    is_good: bool,
+    user: String,
 }
 
 /// Why the mail server does not take a token. Exchange says `5.7.3` to all of them.
@@ -77,10 +84,10 @@ pub(super) enum TokenFault {
 }
 
 /// What a refresh token is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RefreshState {
-    /// Given out and good.
-    Good,
+    /// Given out and good, to this user.
+    Good(String),
     /// Given out and taken back.
     Revoked,
     /// Never given out.
@@ -111,16 +118,18 @@ impl Tokens {
             claims[name] = value.clone();
         }
         let grant = if faults.claims.is_empty() { grant } else { grant.with_claims(&claims) };
-        let text = if faults.opaque { opaque() } else { write(&claims) };
+        let is_personal = matches!(&grant.owner, Owner::Mailbox(user)
+            if options.sign_ins.personal.iter().any(|personal| personal.eq_ignore_ascii_case(user)));
+        let text = if faults.opaque || is_personal { opaque() } else { write(&claims) };
         let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
         self.access.insert(text.clone(), (grant, ends));
         Secret::new(text)
     }
 
     /// Makes a refresh token. Older ones stay good, as Entra has it.
-    pub(super) fn give_refresh(&mut self) -> Secret {
+    pub(super) fn give_refresh(&mut self, user: &str) -> Secret {
         let text = format!("0.AXoA{}.{}", random::base64url::<24>(), random::base64url::<720>());
-        self.refresh.insert(text.clone(), true);
+        self.adopt_refresh(&Secret::new(text.as_str()), user);
         Secret::new(text)
     }
 
@@ -174,8 +183,9 @@ impl Tokens {
     }
 
     /// Takes a refresh token in that somebody already holds.
-    pub(super) fn adopt_refresh(&mut self, token: &Secret) {
-        self.refresh.insert(token.expose().to_owned(), true);
+    pub(super) fn adopt_refresh(&mut self, token: &Secret, user: &str) {
+        let renewal = Renewal { is_good: true, user: user.to_owned() };
+        self.refresh.insert(token.expose().to_owned(), renewal);
     }
 
     /// The texts of all that were given out or taken in, access and refresh.
@@ -186,8 +196,8 @@ impl Tokens {
     /// What this refresh token is worth.
     pub(super) fn refresh_state(&self, token: &str) -> RefreshState {
         match self.refresh.get(token) {
-            Some(true) => RefreshState::Good,
-            Some(false) => RefreshState::Revoked,
+            Some(Renewal { is_good: true, user }) => RefreshState::Good(user.clone()),
+            Some(_) => RefreshState::Revoked,
             None => RefreshState::Unknown,
         }
     }
@@ -199,13 +209,19 @@ impl Tokens {
 
     /// Takes all refresh tokens back.
     pub(super) fn revoke_refresh(&mut self) {
-        self.refresh.values_mut().for_each(|good| *good = false);
+        self.refresh.values_mut().for_each(|renewal| renewal.is_good = false);
     }
 
-    /// Whether the token opens the mailbox; both are compared as Exchange does it. `by_role`: Exchange has a role
-    /// for the application.
+    /// Takes one refresh token back; whether it was known.
+    pub(super) fn revoke_one(&mut self, token: &str) -> bool {
+        self.refresh.get_mut(token).map(|renewal| renewal.is_good = false).is_some()
+    }
+
+    /// Whether the token opens the mailbox; both are compared as Exchange does it. `may_open` says
+    /// whether a user may open it besides his own; `by_role`: Exchange has a role for the application.
     pub(super) fn check(
         &self,
+        may_open: impl Fn(&str) -> bool,
         token: &Secret,
         mailbox: &str,
         by_role: bool,
@@ -225,7 +241,7 @@ impl Tokens {
         }
         match &grant.owner {
             Owner::Application => Ok(()),
-            Owner::Mailbox(own) if own.eq_ignore_ascii_case(mailbox) => Ok(()),
+            Owner::Mailbox(own) if own.eq_ignore_ascii_case(mailbox) || may_open(own) => Ok(()),
             Owner::Mailbox(_) => Err(TokenFault::Mailbox),
         }
     }
@@ -234,6 +250,21 @@ impl Tokens {
 /// Whether the audience is Exchange Online's.
 pub(super) fn is_outlook(audience: &str) -> bool {
     matches!(audience, "https://outlook.office365.com" | "https://outlook.office.com")
+}
+
+/// What says who signed in (OpenID Connect Core §2).
+pub(super) fn identity(options: &Options, client_id: &str, user: &str, now: SystemTime) -> Secret {
+    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let tenant = &options.tenant_id;
+    let header = json!({"typ": "JWT", "alg": "RS256", "kid": random::base64url::<20>()});
+    let claims = json!({
+        "ver": "2.0", "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+        "aud": client_id, "iat": issued, "nbf": issued, "exp": issued + 3600,
+        "sub": random::base64url::<32>(), "oid": random::guid(), "tid": tenant,
+        "name": "A person of the sandbox", "preferred_username": user, "email": user,
+    });
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    Secret::new(format!("{header}.{claims}.{}", random::base64url::<256>()))
 }
 
 impl Grant {
@@ -369,19 +400,20 @@ mod tests {
             (&Secret::new("x"), "any@contoso.com", 0, Err(TokenFault::Unknown)),
         ] {
             assert_eq!(
-                tokens.check(token, mailbox, false, now + Duration::from_secs(after)),
+                tokens.check(|_| false, token, mailbox, false, now + Duration::from_secs(after)),
                 expected
             );
         }
         tokens.revoke_access();
-        assert_eq!(tokens.check(&app, "any@contoso.com", false, now), Err(TokenFault::Unknown));
+        let unknown = tokens.check(|_| false, &app, "any@contoso.com", false, now);
+        assert_eq!(unknown, Err(TokenFault::Unknown));
     }
 
     #[test]
     fn old_refresh_tokens_stay_good_until_they_are_revoked() {
         let mut tokens = Tokens::default();
-        let (old, new) = (tokens.give_refresh(), tokens.give_refresh());
-        assert_eq!(tokens.refresh_state(old.expose()), RefreshState::Good);
+        let (old, new) = (tokens.give_refresh("ann"), tokens.give_refresh("ann"));
+        assert_eq!(tokens.refresh_state(old.expose()), RefreshState::Good("ann".into()));
         tokens.revoke_refresh();
         assert_eq!(tokens.refresh_state(new.expose()), RefreshState::Revoked);
         assert_eq!(tokens.refresh_state("x"), RefreshState::Unknown);

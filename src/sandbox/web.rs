@@ -6,7 +6,7 @@ use super::entra::{self, Form, Given};
 use super::fault_value::take;
 use super::faults::{FaultBody, Faults};
 use super::world::World;
-use super::{control, hosts, random};
+use super::{control, hosts, random, sign_in};
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Path, State};
@@ -33,6 +33,7 @@ The service is unavailable.</p>\r\n</BODY></HTML>\r\n";
 pub(super) async fn serve(world: Arc<World>, listener: TcpListener, stop: CancellationToken) {
     let routes = axum::Router::new()
         .route("/{tenant}/oauth2/v2.0/token", any(token))
+        .merge(sign_in::routes())
         .merge(hosts::routes())
         .merge(control::routes())
         .with_state(world);
@@ -159,6 +160,9 @@ fn success(given: &Given, as_text: bool) -> Value {
     body["access_token"] = given.access_token.expose().into();
     if let Some(refresh) = &given.refresh_token {
         body["refresh_token"] = refresh.expose().into();
+    }
+    if let Some(id_token) = &given.id_token {
+        body["id_token"] = id_token.expose().into();
     }
     body
 }

@@ -3,6 +3,7 @@
 //! Statistics and faults are watched values: whoever waits for one is woken, nobody polls.
 
 use super::certificate::Certificates;
+use super::consent::Codes;
 use super::faults::Faults;
 use super::mailbox::Ledger;
 use super::messages::Messages;
@@ -65,6 +66,7 @@ pub(super) struct World {
     pub(super) messages: Messages,
     limits: RwLock<Limits>,
     tokens: Mutex<Tokens>,
+    codes: Mutex<Codes>,
     statistics: watch::Sender<Statistics>,
     faults: watch::Sender<Faults>,
 }
@@ -72,13 +74,15 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: Options, certificates: Certificates) -> Self {
         let mut tokens = Tokens::default();
-        tokens.adopt_refresh(&options.refresh_token);
+        let first = options.mailboxes.first().map(|mailbox| mailbox.address.clone());
+        tokens.adopt_refresh(&options.refresh_token, &first.unwrap_or_default());
         Self {
             certificates,
             ledger: Arc::default(),
             messages: Messages::new(options.dir.clone()),
             limits: RwLock::new(options.limits),
             tokens: Mutex::new(tokens),
+            codes: Mutex::default(),
             statistics: watch::Sender::default(),
             faults: watch::Sender::new(options.faults.clone()),
             options,
@@ -126,6 +130,10 @@ impl World {
 
     pub(super) fn set_limits(&self, limits: Limits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    pub(super) fn codes(&self) -> MutexGuard<'_, Codes> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {

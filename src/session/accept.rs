@@ -28,6 +28,8 @@ pub struct Transaction {
     envelope: Envelope,
     accepted: SystemTime,
     message: Message,
+    /// Octets of the message that came so far.
+    size: u64,
     /// In direct mode, until the body comes: what the upstream was asked.
     pub(super) through: Option<Through>,
 }
@@ -77,6 +79,20 @@ pub struct Origin<'a> {
     pub protocol: &'static str,
 }
 
+/// Whether the account's server takes so many octets.
+///
+/// # Errors
+/// The reply to refuse with: it would only come back.
+pub fn check_size(permit: &Permit, size: u64) -> Result<(), Reply> {
+    let limit = permit.account.upstream.max_message_size;
+    if size <= limit {
+        return Ok(());
+    }
+    tracing::warn!(account = %permit.account.name, size, limit,
+        "mail refused: it is larger than max_message_size of the account's upstream");
+    Err(replies::TOO_LARGE)
+}
+
 impl Transaction {
     /// Opens one at MAIL.
     pub fn new(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
@@ -92,7 +108,8 @@ impl Transaction {
             envid: mail.envid,
             recipients: Vec::new(),
         };
-        Self { id, permit, envelope, accepted: now, message: Message::Awaited, through: None }
+        let message = Message::Awaited;
+        Self { id, permit, envelope, accepted: now, message, size: 0, through: None }
     }
 
     /// Opens one at MAIL that passes through.
@@ -193,6 +210,12 @@ impl Transaction {
 
     /// Takes more of the message.
     pub async fn write(&mut self, octets: &[u8], shared: &Shared, origin: Origin<'_>) {
+        self.size = self.size.saturating_add(octets.len() as u64);
+        if !matches!(self.message, Message::Refused(_))
+            && let Err(reply) = check_size(&self.permit, self.size)
+        {
+            self.refuse(reply);
+        }
         match &mut self.message {
             Message::Header(held) => {
                 held.extend_from_slice(octets);

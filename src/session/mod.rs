@@ -298,6 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
                 replies::forbidden(error)
             })?;
+        accept::check_size(&permit, mail.size.unwrap_or(0))?;
         let now = SystemTime::now();
         let id = Id::new(now, random());
         if let Mode::Direct(_) = shared.listener.mode {

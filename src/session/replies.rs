@@ -81,6 +81,9 @@ pub const NO_ACCOUNT: Reply = Reply::new(
 );
 /// The body may come.
 pub const START_INPUT: Reply = Reply::plain(354, "end data with <CR><LF>.<CR><LF>");
+/// Larger than the account's server takes (RFC 1870 §6.1), so it would only come back.
+pub const TOO_LARGE: Reply =
+    Reply::new(552, Enhanced(5, 3, 4), "message is larger than the server of this account takes");
 /// The header alone is larger than any mail program writes; Exchange refuses it too.
 pub const HEADER_TOO_LARGE: Reply = Reply::new(552, Enhanced(5, 3, 4), "message header too large");
 /// RFC 5321 §6.3.

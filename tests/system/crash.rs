@@ -7,6 +7,7 @@ use crate::support::mails;
 use crate::support::trap::Trap;
 use crate::support::world::World;
 use std::path::PathBuf;
+use submitd::sandbox::Options;
 
 /// What a start said of mail whose fate the kill hid.
 const UNCERTAIN: &str = "uncertain: it may have been delivered before the crash";
@@ -205,4 +206,34 @@ fn b01_a_mail_of_unknown_fate_is_held_over_any_number_of_starts_where_that_is_wa
     let held = queue.list(&submitd::queue::Filter::default()).unwrap();
     let held = held.iter().find(|entry| entry.state == submitd::queue::State::Held).unwrap();
     assert!(held.uncertain);
+}
+
+#[test]
+fn b15_killed_before_the_refresh_token_that_came_back_is_stored_the_old_one_serves() {
+    let world = World::new();
+    let seed = Options::default();
+    let keys = config(&world);
+    let secret = format!("client_secret = \"{}\"", seed.client_secret.expose());
+    let keys = keys.replace("\"client_credentials\"", "\"refresh_token\"");
+    let keys = keys.replace(&seed.client_id, &seed.public_client_id);
+    let refresh = format!("refresh_token = \"{}\"", seed.refresh_token.expose());
+    let keys = keys.replace(&secret, &refresh);
+    world.faults(|faults| faults.token.hold = true);
+    let mut daemon = world.start(&keys).run();
+    let reply = Client::submit(daemon.address(), &["ann@example.org"], "rotated");
+    assert!(reply.starts_with("250"), "{reply}");
+    world.until("no token was asked for", |seen| seen.token_requests == 1);
+    let store = world.path().join("state/tokens");
+    let draft = world.path().join(format!("state/tokens.{}.new", daemon.child.id()));
+    let renames = "rename,renameat,renameat2";
+    let trap = Trap::lay(&daemon, Some(&draft), renames, "signal=SIGKILL:when=1");
+    world.faults(|_| {});
+    daemon.wait();
+    drop(trap);
+    let seen = world.sandbox.statistics();
+    assert_eq!((seen.tokens, seen.logins), (1, 0), "given out, and not used before it was stored");
+    let mut daemon = world.start(&keys).run();
+    assert_eq!(arrived(&world, &daemon, 1), ["rotated"]);
+    assert!(daemon.stop().success());
+    assert!(store.exists(), "and the next one is stored");
 }

@@ -199,6 +199,77 @@ fn client_credentials_by_certificate() {
     arrives(&world, &config(&world, &keys, &tenant(&world)), &[], &[&line]);
 }
 
+/// Certificate and key in PKCS#12, made by openssl(1) with these words.
+fn pkcs12(world: &World, password: &str, words: &[&str]) {
+    let (certificate, key) = (world.path().join("erp.crt"), world.path().join("erp.key"));
+    let made = Command::new("openssl")
+        .args(["pkcs12", "-export", "-passout", &format!("pass:{password}"), "-in"])
+        .arg(certificate)
+        .arg("-inkey")
+        .arg(key)
+        .args(words)
+        .output()
+        .expect("openssl(1) is needed: scripts/install-test-tools");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let path = world.path().join("erp.pfx");
+    std::fs::write(&path, made.stdout).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn client_credentials_by_certificate_in_pkcs12() {
+    for (password, words) in [("Pass-word-1", &[][..]), ("Pass-word-1", &["-legacy"]), ("", &[])] {
+        let world = World::new();
+        let keys = certificate_keys(&world).replace("key = \"erp.key\"\n", "");
+        pkcs12(&world, password, words);
+        file(&world, "erp.password", password);
+        let mut keys = keys.replace("erp.crt", "erp.pfx");
+        if !password.is_empty() {
+            keys.push_str("certificate_password_file = \"erp.password\"\n");
+        }
+        let config = config(&world, &keys, &tenant(&world));
+        arrives(&world, &config, &[], &["Pass-word-1"]);
+        if !password.is_empty() {
+            file(&world, "erp.password", "another");
+            let told = refused(&world, &config, &[]);
+            says(&told, &["erp.pfx does not open with `certificate_password`"]);
+            let none = config.replace("certificate_password_file = \"erp.password\"\n", "");
+            says(&refused(&world, &none, &[]), &["erp.pfx has a password", "certificate_password"]);
+        }
+    }
+}
+
+#[test]
+fn pkcs12_without_a_key_or_no_pkcs12_at_all_is_told() {
+    let world = World::new();
+    let keys = certificate_keys(&world).replace("key = \"erp.key\"\n", "");
+    let config = config(&world, &keys.replace("erp.crt", "erp.pfx"), &tenant(&world));
+    pkcs12(&world, "", &["-nokeys"]);
+    says(&refused(&world, &config, &[]), &["erp.pfx: holds no private key"]);
+    file(&world, "erp.pfx", "0 this is no PKCS#12");
+    says(&refused(&world, &config, &[]), &["erp.pfx is neither PEM nor PKCS#12"]);
+    assert_eq!(world.sandbox.statistics().token_requests, 0, "nobody was asked");
+}
+
+#[test]
+fn a_certificate_stands_in_for_the_secret_with_a_refresh_token_and_a_password() {
+    let proof = |world: &World| {
+        certificate_keys(world)
+            .lines()
+            .filter(|line| !line.starts_with("grant"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let world = World::new();
+    let first = Options::default().refresh_token;
+    let more = format!("grant = \"refresh_token\"\nrefresh_token = \"{}\"\n", first.expose());
+    let keys = format!("{more}{}", proof(&world));
+    arrives(&world, &config(&world, &keys, &tenant(&world)), &[], &[first.expose()]);
+    let world = World::new();
+    let keys = format!("grant = \"password\"\npassword = \"{PASSWORD}\"\n{}", proof(&world));
+    arrives(&world, &config(&world, &keys, &tenant(&world)), &[], &[PASSWORD]);
+}
+
 #[test]
 fn certificate_refusals_name_their_remedy() {
     let world = world(|identities| identities.certificates.clear());

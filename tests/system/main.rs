@@ -24,6 +24,8 @@ mod deliver;
 mod diagnosis;
 /// Mail that passes through while its program waits.
 mod direct;
+/// Every call to the disk may fail; the client may try again.
+mod disks;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
@@ -36,8 +38,18 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
+/// Killed at random moments again and again, every promise is counted and kept.
+mod kills;
+/// A mailbox stays within its limits, and within them everybody gets a turn.
+mod limits;
+/// Much at once, and what is ill disturbs nobody.
+mod many;
 /// What people are told, once each, and that telling harms nothing.
 mod notify;
+/// Peers that refuse, reset, swallow and drip; clocks that jump.
+mod peers;
+/// The power fails: what was not synced is gone, what got a 250 is not.
+mod power;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
@@ -46,9 +58,13 @@ mod secrets;
 mod sendmail;
 /// What systemd sees: readiness, the watchdog, a socket that is already open.
 mod service;
+/// Somebody signs in, in every way, and somebody else tries to.
+mod sign_in;
 /// SIGTERM drains, a second one does not wait, SIGHUP changes all or nothing.
 mod stop;
 /// Clients inside TLS, and certificates that change while we run.
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
+/// The four worlds: what vendors tell their customers to set up works as it stands.
+mod worlds;

@@ -88,6 +88,20 @@ fn b07_a_server_without_starttls_never_sees_a_token() {
 }
 
 #[test]
+fn b07_an_authority_nobody_knows_never_sees_a_token() {
+    let mut faults = Faults::default();
+    faults.smtp.certificate = Some(Fault::always(Certificate::UnknownAuthority));
+    never_sees_a_token(faults, "certificate");
+}
+
+#[test]
+fn b07_a_starttls_that_is_refused_never_sees_a_token() {
+    let mut faults = Faults::default();
+    faults.smtp.starttls_refused = Switch::On;
+    never_sees_a_token(faults, "454");
+}
+
+#[test]
 fn b08_text_injected_with_the_220_of_starttls_never_sees_a_token() {
     let mut faults = Faults::default();
     faults.smtp.starttls_injection = Switch::On;

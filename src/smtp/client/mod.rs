@@ -9,6 +9,7 @@
 //! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
 //! ```
 
+mod ask;
 mod envelope;
 mod relay;
 mod transaction;
@@ -377,20 +378,6 @@ impl Dialogue {
         self.state = State::Mail(Box::new(transaction));
     }
 
-    /// Asks on a connection that is `Ready` whether this sender is taken: MAIL, then RSET. One result.
-    pub fn ask(&mut self, envelope: &Envelope) {
-        let asked = match self.state {
-            State::Ready => Transaction::ask(envelope, &self.offer, &mut self.output),
-            _ => Err(Trouble::Closed),
-        };
-        let transaction = asked.unwrap_or_else(|trouble| {
-            let mut transaction = Transaction::idle(1);
-            transaction.give_up(Step::Mail, trouble);
-            transaction
-        });
-        self.state = State::Mail(Box::new(transaction));
-    }
-
     /// More of the body; only after [`Event::Body`].
     pub fn body(&mut self, chunk: &[u8]) {
         if let State::Mail(transaction) = &mut self.state {
@@ -407,8 +394,7 @@ impl Dialogue {
         }
     }
 
-    /// Writes the final dot, or what takes its place (RFC 3030: `BDAT 0 LAST`); only after
-    /// [`Event::Commit`].
+    /// Writes the final dot, or `BDAT 0 LAST` (RFC 3030); only after [`Event::Commit`].
     pub fn dot(&mut self) {
         if let State::Mail(transaction) = &mut self.state {
             transaction.dot(&mut self.output);

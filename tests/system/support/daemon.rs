@@ -15,18 +15,27 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub struct Log {
     lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    readers: Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>,
 }
 
 impl Log {
     /// Reads lines from here until it ends.
     pub fn follow(&self, from: impl std::io::Read + Send + 'static) {
         let lines = self.lines.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 lines.0.lock().unwrap().push(line);
                 lines.1.notify_all();
             }
         });
+        self.readers.lock().unwrap().push(reader);
+    }
+
+    /// Waits until the writer has ended and all of it is here.
+    pub fn ended(&self) {
+        for reader in self.readers.lock().unwrap().drain(..) {
+            reader.join().unwrap();
+        }
     }
 
     /// The first line that holds `text`, waiting for it.

@@ -38,7 +38,7 @@ impl World {
 
     /// The smallest configuration for this sandbox on a free port, unlimited, with `more` keys on top.
     pub fn config(&self, more: &str) -> String {
-        self.config_with(more, "connections = \"unlimited\"\nmessages_per_minute = \"unlimited\"\n")
+        self.config_with(more, "connections = \"unlimited\"\nmessages_per_minute = \"unlimited\"\nrecipients_per_day = \"unlimited\"\n")
     }
 
     /// The same with these keys in `[account.upstream]`.

@@ -2,6 +2,7 @@
 
 use crate::support::authority::Authority;
 use crate::support::daemon::{Log, Start};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -38,6 +39,8 @@ impl Aiosmtpd {
             .arg(refused_tokens.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Its complaints about connections that we cut.
+            .stderr(std::fs::File::create(dir.path().join("stderr")).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("{PYTHON}: {error}; run scripts/install-test-tools"));
         let log = Log::default();
@@ -60,12 +63,33 @@ impl Aiosmtpd {
         Start::new(self.dir.path(), &config)
     }
 
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Waits for the mail of this number, counted from 1.
     pub fn mail(&self, number: usize) -> Taken {
         let line = format!("mail {number}");
         self.log
             .wait_until(|lines| lines.contains(&line).then_some(()))
             .unwrap_or_else(|| panic!("no {line}; it said:\n{}", self.log.text()));
+        self.read(number)
+    }
+
+    /// All mails it took so far.
+    pub fn mails(&self) -> Vec<Taken> {
+        let files = std::fs::read_dir(self.dir.path()).unwrap();
+        let number = |file: std::fs::DirEntry| -> Option<usize> {
+            file.file_name().to_str()?.strip_suffix(".txt")?.parse().ok()
+        };
+        files.filter_map(|file| number(file.unwrap())).map(|number| self.read(number)).collect()
+    }
+
+    fn read(&self, number: usize) -> Taken {
         let file = |ending: &str| self.dir.path().join(format!("{number}.{ending}"));
         let envelope = std::fs::read_to_string(file("txt")).unwrap();
         let mut lines = envelope.lines().map(str::to_owned);

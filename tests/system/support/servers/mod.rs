@@ -15,7 +15,7 @@ pub fn config(dir: &Path, authority: &Path, port: u16, token_url: &str) -> Strin
          [[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\npreset = \"generic\"\n\
          grant = \"client_credentials\"\nclient_id = \"submitd\"\nclient_secret = \"hunter2\"\n\
          [account.upstream]\nhost = \"localhost\"\nport = {port}\nca_file = \"{ca}\"\n\
-         connections = \"unlimited\"\nmessages_per_minute = \"unlimited\"\n\
+         connections = \"unlimited\"\nmessages_per_minute = \"unlimited\"\nrecipients_per_day = \"unlimited\"\n\
          [account.oauth]\ntoken_url = \"{token_url}\"\nscope = \"mail\"\n",
         dir = dir.display(),
         ca = authority.display(),

@@ -1,0 +1,111 @@
+//! Where a sign-in goes: to the daemon, or into the state directory where none runs.
+
+use crate::admin::wire::{SignIn, SignInTaken};
+use crate::cli::control::{Control, ControlError};
+use crate::config::{Account, Config, Glance};
+use crate::oauth::login::Signed;
+use crate::oauth::{Keeper, TokenSource, request};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is known of where it goes.
+pub(super) struct Keeping<'a> {
+    pub config: &'a Config,
+    pub account: &'a Arc<Account>,
+    pub glance: &'a Glance,
+}
+
+impl Keeping<'_> {
+    /// Has it kept; what to tell the person.
+    pub async fn keep(&self, signed: Signed) -> Result<String, String> {
+        let who = match signed.identity.names.first() {
+            Some(name) => format!("signed in as {name}"),
+            None => "signed in; who it was, this provider's tokens do not say: the first mail will tell \
+                     whether it was the right one"
+                .to_owned(),
+        };
+        let lacking = match signed.identity.lacks_smtp() {
+            true => {
+                "\nwarning: the token does not carry SMTP.Send: add the delegated permission SMTP.Send \
+                     (Microsoft Graph) to the application, and sign in again"
+            }
+            false => "",
+        };
+        let kept = match Control::reach(self.glance).await {
+            Ok(control) => self.hand_over(&control, &signed).await?,
+            Err(ControlError::Absent(_) | ControlError::Off) => self.store(&signed).await?,
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(format!("{who}{lacking}\n{kept}"))
+    }
+
+    async fn hand_over(&self, control: &Control, signed: &Signed) -> Result<String, String> {
+        let order = SignIn {
+            refresh_token: signed.refresh.expose().to_owned(),
+            binding: request::binding(self.account).unwrap_or_default(),
+        };
+        let path = format!("/v1/accounts/{}/sign-in", self.account.name);
+        let taken: SignInTaken =
+            control.post(&path, &order).await.map_err(|error| error.to_string())?;
+        Ok(outcome("the daemon has stored it", taken.error, taken.remedy))
+    }
+
+    async fn store(&self, signed: &Signed) -> Result<String, String> {
+        let keeper = local_keeper(self.config, self.account)?;
+        keeper.adopt(&self.account.name, &signed.refresh).map_err(|error| error.to_string())?;
+        // A refresh that works is the proof; the daemon will begin with what it brought.
+        let token = keeper.access_token(&self.account.name).await;
+        let (error, remedy) = match token {
+            Ok(_) => (None, None),
+            Err(error) => (Some(error.message), error.remedy),
+        };
+        let place = self.config.state_dir.join("tokens");
+        let done = format!(
+            "no daemon was reached, so it is stored in {}; one that runs all the same needs a reload",
+            place.display()
+        );
+        Ok(outcome(&done, error, remedy))
+    }
+}
+
+fn outcome(done: &str, error: Option<String>, remedy: Option<String>) -> String {
+    match error {
+        None => format!("{done} and had a token with it: the account can send"),
+        Some(error) => {
+            let remedy = remedy.map(|remedy| format!("\nremedy: {remedy}")).unwrap_or_default();
+            format!("{done}, but there is no token yet: {error}{remedy}")
+        }
+    }
+}
+
+/// A keeper of this account alone, for when no daemon runs.
+///
+/// # Errors
+/// What to tell the person.
+pub fn local_keeper(config: &Config, account: &Arc<Account>) -> Result<Keeper, String> {
+    make_state_dir(&config.state_dir)?;
+    let keeper = Keeper::open(std::slice::from_ref(account), &config.state_dir)
+        .map_err(|error| error.to_string())?;
+    if !keeper.is_sound() {
+        return Err(format!(
+            "{} holds tokens that our key does not open; the daemon's key may be a credential of systemd: \
+             start the daemon and try again",
+            config.state_dir.join("tokens").display()
+        ));
+    }
+    Ok(keeper)
+}
+
+/// Before the daemon's first start. Where root makes it for a service, systemd gives it to the service's
+/// user (StateDirectory=, systemd.exec(5)).
+fn make_state_dir(dir: &Path) -> Result<(), String> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| format!("{}: {error}", dir.display()))
+}

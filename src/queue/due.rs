@@ -1,0 +1,265 @@
+//! What is due, and whose turn it is: read through two indexes, by time and by sender.
+//!
+//! It promises that a look costs about as much with a hundred thousand mails as with ten, and that a row
+//! which does not hold together is marked and stops nobody. How senders take turns is `turn.rs`.
+
+use super::row::{self, COLUMNS, Read};
+use super::view::{View, limit};
+use super::{Entry, Queue, StoreError, read, turn};
+use crate::mail::Id;
+use rusqlite::{OptionalExtension, params};
+use std::sync::PoisonError;
+use std::time::SystemTime;
+
+/// Senders looked at for one answer, so that a hundred thousand of them do not hold up a lane.
+const STEPS: usize = 500;
+
+impl Queue {
+    /// At most `most` entries of `account` that are due at `now`, in order of due time; `skip` are in hand.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due(
+        &self,
+        account: &str,
+        now: SystemTime,
+        most: usize,
+        skip: &[Id],
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.due_or_beyond(account, now, None, most, skip).await
+    }
+
+    /// As [`Queue::due`], with those due later than `beyond` behind them: nobody sets a try so far ahead,
+    /// so the clock was wrong then and was set back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due_or_beyond(
+        &self,
+        account: &str,
+        now: SystemTime,
+        beyond: Option<SystemTime>,
+        most: usize,
+        skip: &[Id],
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (account, limit) = (account.to_owned(), most.saturating_add(skip.len()));
+        let look = move |view: &View| view.due(&account, now, beyond, limit);
+        let reads = read(&self.inner.lanes, look).await?;
+        let mut entries = Vec::with_capacity(reads.len().min(most));
+        for entry in reads.into_iter().filter_map(|read| self.sound(read)) {
+            if entries.len() < most && !skip.contains(&entry.id) {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// As [`Queue::due_or_beyond`], and one of each sender in turn, beginning with the one behind `after`
+    /// ([`Entry::turn`] of the mail that was begun last), so that a sender with thousands of mails holds up
+    /// nobody. Mails of one sender come in order of due time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due_in_turn(
+        &self,
+        account: &str,
+        (now, beyond): (SystemTime, Option<SystemTime>),
+        most: usize,
+        skip: &[Id],
+        after: &str,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (account, skip, after) = (account.to_owned(), skip.to_owned(), after.to_owned());
+        let look =
+            move |view: &View| view.due_in_turn(&account, (now, beyond), most, &skip, &after);
+        let reads = read(&self.inner.lanes, look).await?;
+        Ok(reads.into_iter().filter_map(|read| self.sound(read)).collect())
+    }
+
+    /// A row that holds together; one that does not is marked.
+    fn sound(&self, read: row::Read) -> Option<Entry> {
+        let Some(fault) = read.fault else { return Some(read.entry) };
+        self.inner.store.notes().damage(read.key, fault);
+        None
+    }
+
+    /// When the next entry of `account` is due; none where it has none. Entries in hand count until
+    /// they are marked `attempting`; [`Queue::next_due_besides`] leaves them out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next_due(&self, account: &str) -> Result<Option<SystemTime>, StoreError> {
+        self.next_due_besides(account, &[]).await
+    }
+
+    /// When the next entry of `account` is due that is not in `skip`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next_due_besides(
+        &self,
+        account: &str,
+        skip: &[Id],
+    ) -> Result<Option<SystemTime>, StoreError> {
+        let (account, limit) = (account.to_owned(), skip.len().saturating_add(1));
+        let first = read(&self.inner.lanes, move |view| view.first_due(&account, limit)).await?;
+        let is_free = |key: &String| skip.iter().all(|id| id.as_str() != key);
+        Ok(first.into_iter().find(|(key, _)| is_free(key)).map(|(_, due)| due))
+    }
+}
+
+impl View {
+    pub(super) fn due(
+        &self,
+        account: &str,
+        now: SystemTime,
+        beyond: Option<SystemTime>,
+        most: usize,
+    ) -> Result<Vec<Read>, StoreError> {
+        let mut reads = self.due_where("due <= ?2", account, now, most)?;
+        if let Some(beyond) = beyond
+            && reads.len() < most
+        {
+            let left = most - reads.len();
+            reads.extend(self.due_where("due > ?2", account, beyond, left)?);
+        }
+        Ok(reads)
+    }
+
+    /// As [`View::due`] without those in `skip`, and one of each sender in turn behind `after`.
+    pub(super) fn due_in_turn(
+        &self,
+        account: &str,
+        (now, beyond): (SystemTime, Option<SystemTime>),
+        most: usize,
+        skip: &[Id],
+        after: &str,
+    ) -> Result<Vec<Read>, StoreError> {
+        let limit = most.saturating_add(skip.len());
+        let is_free = |read: &Read| skip.iter().all(|id| id.as_str() != read.key);
+        let oldest = self.due(account, now, None, limit)?;
+        let are_all = oldest.len() < limit;
+        let free: Vec<Read> = oldest.into_iter().filter(is_free).collect();
+        if !are_all {
+            return self.turns_of_many(account, now, most, skip, after, free);
+        }
+        let sender = |read: Read| (turn::key(read.entry.envelope.sender.as_ref()), read);
+        let mut reads = turn::in_turn(free.into_iter().map(sender).collect(), after, most);
+        if let Some(beyond) = beyond {
+            let late = self.due_where("due > ?2", account, beyond, limit)?;
+            reads.extend(late.into_iter().filter(is_free).take(most - reads.len()));
+        }
+        Ok(reads)
+    }
+
+    /// Where more is due than is wanted: goes from sender to sender through an index of its own. `oldest`
+    /// fill up where so many senders wait for a later time that too few were found among [`STEPS`].
+    fn turns_of_many(
+        &self,
+        account: &str,
+        now: SystemTime,
+        most: usize,
+        skip: &[Id],
+        after: &str,
+        oldest: Vec<Read>,
+    ) -> Result<Vec<Read>, StoreError> {
+        let conn = self.conn();
+        let mut next = conn.prepare_cached(
+            "SELECT sender, due FROM mail WHERE account = ?1 AND state = 'queued' AND sender > ?2 \
+             ORDER BY sender, due LIMIT 1",
+        )?;
+        let mut line = conn.prepare_cached(
+            "SELECT id FROM mail WHERE account = ?1 AND state = 'queued' AND sender = ?2 AND due <= ?3 \
+             ORDER BY due, id LIMIT ?4",
+        )?;
+        let (now, limit) = (row::millis(now), limit(most.saturating_add(skip.len())));
+        let (mut found, mut senders) = (Vec::new(), 0);
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = reached.remove(account).unwrap_or_else(|| after.to_owned());
+        let (mut last, mut is_second_half, mut is_complete) = (after.clone(), false, false);
+        for _ in 0..STEPS {
+            // What was damaged here is found when its row is read, among the oldest.
+            let row = next.query_row(params![account, last], |row| {
+                Ok((row.get::<_, String>(0).unwrap_or_default(), row.get(1).unwrap_or(i64::MAX)))
+            });
+            let (sender, due) = match row.optional()? {
+                Some(row) => row,
+                None if is_second_half => {
+                    is_complete = true;
+                    break;
+                }
+                None => {
+                    (last, is_second_half) = (String::new(), true);
+                    continue;
+                }
+            };
+            if senders == most || is_second_half && sender > after {
+                is_complete = true;
+                break;
+            }
+            if due <= now {
+                let before = found.len();
+                let ids = line.query_map(params![account, sender, now, limit], |row| {
+                    Ok(row.get::<_, String>(0).unwrap_or_default())
+                })?;
+                for id in ids {
+                    let id = id?;
+                    if skip.iter().all(|skipped| skipped.as_str() != id) {
+                        found.push((sender.clone(), id));
+                    }
+                }
+                senders += usize::from(found.len() > before);
+            }
+            last = sender;
+        }
+        if !is_complete {
+            reached.insert(account.to_owned(), last);
+        }
+        let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
+        let mut reads = Vec::with_capacity(most);
+        for id in turn::in_turn(found, &after, most) {
+            reads.extend(read.query_row([id], |row| Ok(row::read(row))).optional()?);
+        }
+        for old in oldest {
+            if reads.len() < most && reads.iter().all(|read: &Read| read.key != old.key) {
+                reads.push(old);
+            }
+        }
+        Ok(reads)
+    }
+
+    /// `bound` compares the due time with `time`.
+    fn due_where(
+        &self,
+        bound: &str,
+        account: &str,
+        time: SystemTime,
+        most: usize,
+    ) -> Result<Vec<Read>, StoreError> {
+        let conn = self.conn();
+        let mut select = conn.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM mail WHERE account = ?1 AND state = 'queued' AND {bound} \
+             ORDER BY due, id LIMIT ?3"
+        ))?;
+        let reads = select.query_map(params![account, row::millis(time), limit(most)], |row| {
+            Ok(row::read(row))
+        })?;
+        Ok(reads.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The ids and times of the `most` entries due first, however late that is.
+    pub(super) fn first_due(
+        &self,
+        account: &str,
+        most: usize,
+    ) -> Result<Vec<(String, SystemTime)>, StoreError> {
+        let conn = self.conn();
+        let mut select = conn.prepare_cached(
+            "SELECT id, due FROM mail WHERE account = ?1 AND state = 'queued' ORDER BY due, id LIMIT ?2",
+        )?;
+        let rows = select.query_map(params![account, limit(most)], |row| {
+            // A damaged time is looked at soon, and told then.
+            Ok((row.get(0).unwrap_or_default(), row::time(row.get(1).unwrap_or(0))))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
