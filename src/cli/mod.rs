@@ -16,6 +16,7 @@ mod sendmail;
 mod status;
 mod submit;
 mod user;
+mod vault;
 
 use crate::config::{Config, Problems};
 use clap::{Parser, Subcommand};
@@ -75,6 +76,9 @@ enum Verb {
     /// Local names and passwords of programs.
     #[command(subcommand)]
     User(user::Verb),
+    /// The key of the stored refresh tokens.
+    #[command(subcommand)]
+    Vault(vault::Verb),
     /// Run a small Exchange Online and Entra ID on loopback, to test programs without a tenant.
     Sandbox(sandbox::Args),
     /// Show it working: sandbox and daemon together, and one mail on its way through both.
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
+        Verb::Vault(verb) => vault::run(file, &verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
         Verb::Demo(args) => with_runtime(demo::run(args)),
     }

@@ -10,7 +10,7 @@ use super::grant::{self, GrantWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
-use super::{Account, Chunking, Grant, Limit, OnUncertain, Proof, Upstream, UpstreamTls};
+use super::{Account, Chunking, Grant, Limit, Proof, Upstream, UpstreamTls};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -23,6 +23,15 @@ pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 words!(Chunking { "auto" => Auto, "off" => Off } later {
     "on" => "write \"auto\": it is used where the server offers it",
 });
+/// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUncertain {
+    /// It waits for a person.
+    Hold,
+    /// It is sent again with the same Message-ID.
+    Retry,
+}
+
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
 words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
     "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",

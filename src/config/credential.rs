@@ -1,10 +1,12 @@
-//! How a token is had: what an account proves itself with. Types only.
+//! How a token is had: what an account proves itself with, and before whom. Types only.
 //!
 //! Files stand in it by name, because somebody renews them; secrets of the configuration as such.
 
 use super::SecretFile;
 use crate::secret::Secret;
 use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
 
 /// How a token is had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +136,38 @@ pub struct Certificate {
     pub key: SecretFile,
     /// What opens a PKCS#12 file; none = it has none.
     pub password: Option<Secret>,
+}
+
+/// `[account.oauth]`, filled from preset and tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
+    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
+    pub token_url: Url,
+    /// What is asked for.
+    pub scope: String,
+    /// Certificates trusted besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Where a person signs in; empty with grants that need none.
+    pub consent: Consent,
+}
+
+/// Where a person signs in, and takes it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
+    pub authorize_url: Option<Url>,
+    /// Who gives codes to type in (RFC 8628 §3.1).
+    pub device_url: Option<Url>,
+    /// Who takes tokens back (RFC 7009).
+    pub revoke_url: Option<Url>,
+    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
+    /// of the same host as `authorize_url`.
+    pub issuer: Option<String>,
+    /// What is asked for besides the scope, so that the answer tells who signed in.
+    pub identity_scope: String,
 }
 
 /// Who gives a managed identity's token.

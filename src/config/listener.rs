@@ -11,7 +11,7 @@ use super::section::Section;
 use super::tree::{Node, Value};
 use super::user;
 use super::value::{Size, Written, Wrong, quote, text, words};
-use super::{Auth, BareNewline, Direct, Listener, Mode, Network, Received};
+use super::{Auth, BareNewline, Listener, Network, Received};
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -52,6 +52,24 @@ impl Listener {
         let tcp = self.addresses.iter().copied().map(ListenAddress::Tcp);
         tcp.chain(self.sockets.iter().cloned().map(ListenAddress::Unix))
     }
+}
+
+/// What a listener does with mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Makes it durable, answers, and delivers it afterwards.
+    Queue,
+    /// Passes it through; the client waits for the upstream's own answers.
+    Direct(Direct),
+}
+
+/// What a client in direct mode may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// How long it waits for a turn of its mailbox.
+    pub turn_timeout: Duration,
+    /// How long it holds its turn without progress.
+    pub stall_timeout: Duration,
 }
 
 /// TLS towards clients.

@@ -33,11 +33,14 @@ mod tree;
 mod user;
 mod value;
 
+pub use account::OnUncertain;
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignIn, SignInBy};
+pub use credential::{
+    Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
+};
 pub use glance::Glance;
 pub use limit::Limit;
-pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use listener::{Direct, ListenAddress, ListenerTls, Mode, TlsStart, TlsVersion};
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use queue::Queue;
@@ -182,24 +185,6 @@ pub struct Listener {
     pub received: Received,
 }
 
-/// What a listener does with mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Makes it durable, answers, and delivers it afterwards.
-    Queue,
-    /// Passes it through; the client waits for the upstream's own answers.
-    Direct(Direct),
-}
-
-/// What a client in direct mode may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Direct {
-    /// How long it waits for a turn of its mailbox.
-    pub turn_timeout: Duration,
-    /// How long it holds its turn without progress.
-    pub stall_timeout: Duration,
-}
-
 /// Whether clients log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
@@ -268,38 +253,6 @@ pub struct Account {
     pub client_secret_expires: Option<SystemTime>,
 }
 
-/// `[account.oauth]`, filled from preset and tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OAuth {
-    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
-    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
-    pub token_url: url::Url,
-    /// What is asked for.
-    pub scope: String,
-    /// Certificates trusted besides the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// Where a person signs in; empty with grants that need none.
-    pub consent: Consent,
-}
-
-/// Where a person signs in, and takes it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consent {
-    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
-    pub authorize_url: Option<url::Url>,
-    /// Who gives codes to type in (RFC 8628 §3.1).
-    pub device_url: Option<url::Url>,
-    /// Who takes tokens back (RFC 7009).
-    pub revoke_url: Option<url::Url>,
-    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
-    /// of the same host as `authorize_url`.
-    pub issuer: Option<String>,
-    /// What is asked for besides the scope, so that the answer tells who signed in.
-    pub identity_scope: String,
-}
-
 /// `[account.upstream]`, filled from preset and cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -351,15 +304,6 @@ pub enum UpstreamTls {
     Implicit,
     /// STARTTLS (RFC 3207), never optional.
     StartTls,
-}
-
-/// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUncertain {
-    /// It waits for a person.
-    Hold,
-    /// It is sent again with the same Message-ID.
-    Retry,
 }
 
 /// One `[[user]]`: local name and password of a program.

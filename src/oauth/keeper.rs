@@ -7,6 +7,7 @@
 //! scope and endpoint share one token. It must not log tokens or bodies, nor judge answers: that is
 //! done in `response` and `diagnosis`.
 
+use super::ends::End;
 use super::provider::Provider;
 use super::renewal::{Keeping, Refresh, now, told};
 use super::response::Fault;
@@ -243,6 +244,15 @@ impl Keeper {
     /// waiter.
     pub async fn changed(&self) {
         self.bell.notified().await;
+    }
+
+    /// What of an account ends when, as far as it is known. Blocks for the disk.
+    pub fn ends(&self, name: &str) -> Vec<End> {
+        let Some(kept) = self.accounts.load().get(name).cloned() else { return Vec::new() };
+        let vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = vault.zip(request::seed(&kept.account));
+        let held = held.and_then(|(vault, (seed, _))| vault.held(name, &seed));
+        super::ends::ends(&kept.account, held.as_ref())
     }
 
     /// How every account stands, by name.
@@ -715,6 +725,23 @@ mod tests {
         let error = keeper.access_token("erp").await.unwrap_err();
         assert_eq!(error.class, Class::Administrator);
         assert!(error.message.contains("no account \"erp\""));
+    }
+
+    #[tokio::test]
+    async fn an_account_that_sends_nothing_uses_its_refresh_token_all_the_same() {
+        let house = House::build().await;
+        house.idp.will([1, 2, 3].map(|number| {
+            Reply::token(&format!("token-{number}"), Some(&format!("refresh-{number}")), 1)
+        }));
+        let keeper = house.delegated("seed");
+        keeper.start();
+        // Nobody asks for a token; a provider forgets a refresh token that is not used for 90 days.
+        house.idp.arrived(3).await;
+        let used = [1, 2, 3].map(|request| house.idp.field(request, "refresh_token"));
+        assert_eq!(used, ["seed", "refresh-1", "refresh-2"]);
+        let vault = Vault::open(house.directory.path(), &keeper.key).unwrap();
+        let held = vault.held("erp", &Secret::new("seed")).unwrap();
+        assert!(held.used.is_some_and(|used| used.elapsed().unwrap().as_secs() < 600));
     }
 
     #[tokio::test]

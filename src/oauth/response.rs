@@ -5,6 +5,7 @@
 //! body that is not an error body not one octet is shown, of an error body only its code, its ids
 //! and a redacted first line. It must not decide when to ask again.
 
+use super::login::IdToken;
 use crate::diagnosis::Class;
 use crate::diagnosis::entra::{self, Diagnosis};
 use crate::diagnosis::google;
@@ -133,17 +134,6 @@ impl Fault {
         Self::Local { class: Class::Transient, what: what.into(), remedy }
     }
 
-    /// Nobody has signed in for an account that needs it, or it was revoked.
-    pub fn nobody_signed_in() -> Self {
-        let what = "nobody has signed in for this account yet".to_owned();
-        Self::Local { class: Class::SignIn, what, remedy: "{sign_in}" }
-    }
-
-    /// Whether nothing helps but a sign-in, so that asking again is idle.
-    pub fn waits_for_sign_in(&self) -> bool {
-        matches!(self, Fault::Local { class: Class::SignIn, .. })
-    }
-
     /// Whether the same password may be tried again without a person. A lockout, which the diagnosis
     /// knows by its long pause, grows with every try.
     pub fn allows_another_try(&self) -> bool {
@@ -182,18 +172,12 @@ pub struct Granted {
     expires_in: Option<Duration>,
     #[serde(default)]
     refresh_token: Option<RefreshToken>,
+    /// Google names it where access is granted for a time, Microsoft in some flows.
+    #[serde(default, deserialize_with = "long_seconds")]
+    refresh_token_expires_in: Option<Duration>,
+    /// Says who signed in, where that was asked for.
     #[serde(default)]
-    id_token: Option<IdToken>,
-}
-
-/// Says who signed in (OpenID Connect Core §2); not shown, for it holds names.
-#[derive(Deserialize, Serialize)]
-struct IdToken(String);
-
-impl std::fmt::Debug for IdToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("IdToken(…)")
-    }
+    pub id_token: Option<IdToken>,
 }
 
 impl Granted {
@@ -217,13 +201,14 @@ impl Granted {
             token_type: BasicTokenType::Bearer,
             expires_in: lifetime,
             refresh_token: None,
+            refresh_token_expires_in: None,
             id_token: None,
         }
     }
 
-    /// What says who signed in, where it was asked for.
-    pub fn identity(&self) -> Option<&str> {
-        self.id_token.as_ref().map(|token| token.0.as_str())
+    /// How long the refresh token lives from now on, where the answer says so.
+    pub fn refresh_lifetime(&self) -> Option<Duration> {
+        self.refresh_token_expires_in
     }
 
     /// The refresh token that came back, if any: an empty one is none.
@@ -273,12 +258,23 @@ fn only_bearer<'de, D: Deserializer<'de>>(from: D) -> Result<BasicTokenType, D::
 /// Entra v2 sends a number, v1 and managed identities text, others `3599.0`. Zero and less come from
 /// providers that mean "not known": then the usual lifetime holds and a 535 tells the truth.
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    within(from, super::token::LONGEST)
+}
+
+/// Refresh tokens live for months; 0 means that one does not end.
+fn long_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    within(from, Duration::from_secs(20 * 365 * 86_400))
+}
+
+fn within<'de, D: Deserializer<'de>>(
+    from: D,
+    longest: Duration,
+) -> Result<Option<Duration>, D::Error> {
     let seconds = match Value::deserialize(from)? {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse::<f64>().ok(),
         _ => None,
     };
-    let longest = super::token::LONGEST;
     Ok(seconds
         .filter(|seconds| seconds.is_finite() && *seconds >= 1.0)
         .map(|seconds| Duration::from_secs(seconds.min(longest.as_secs_f64()) as u64)))

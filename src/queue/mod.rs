@@ -337,6 +337,11 @@ async fn read<T: Send + 'static>(
     read.unwrap_or_else(|_| Err(StoreError("reading the store was stopped".into())))
 }
 
+/// Who holds the store in `dir`: the number of the process, as far as it is known; none where nobody does.
+pub fn holder(dir: &std::path::Path) -> Option<String> {
+    schema::holder(dir)
+}
+
 /// Looks into a store without holding it: while a daemon runs, or while none does.
 ///
 /// # Errors

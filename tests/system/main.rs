@@ -66,5 +66,7 @@ mod stop;
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
+/// The key of the stored tokens is exchanged.
+mod vault;
 /// The four worlds: what vendors tell their customers to set up works as it stands.
 mod worlds;

@@ -1,8 +1,10 @@
-//! Mail servers that are not ours, for what the sandbox and the daemon could both have wrong.
+//! Mail servers and an identity provider that are not ours, for what the sandbox and the daemon could both have wrong.
 
 mod aiosmtpd;
+mod oidc;
 
 pub use aiosmtpd::Aiosmtpd;
+pub use oidc::Oidc;
 
 use std::path::Path;
 
