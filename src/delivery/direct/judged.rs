@@ -18,7 +18,12 @@ use crate::upstream::{Failure, Fault, Stage};
 const LONGEST: usize = 480;
 
 /// The upstream's yes, in its own words.
-pub fn taken(reply: &Reply) -> Reply {
+pub fn taken(reply: Reply) -> Reply {
+    let is_plain =
+        reply.text.len() <= LONGEST && reply.text.bytes().all(|c| matches!(c, b' '..=b'~'));
+    if is_plain {
+        return Reply { enhanced: fitting(reply.code, reply.enhanced), ..reply };
+    }
     said(reply.code, reply.enhanced, &reply.text)
 }
 
@@ -128,15 +133,16 @@ pub fn lesson(failure: &Failure) -> Lesson {
     }
 }
 
-/// One line of printable text, whatever a peer wrote; the enhanced code never contradicts the code
-/// (RFC 2034 §4).
+/// One line of bounded length, whatever a peer wrote.
 fn said(code: u16, enhanced: Option<Enhanced>, text: &str) -> Reply {
-    let class = u8::try_from(code / 100).unwrap_or(4);
-    let enhanced = enhanced
-        .map(|Enhanced(_, subject, detail)| Enhanced(class, subject, detail))
-        .filter(|_| class != 3);
     let text: String = clean(text).chars().take(LONGEST).collect();
-    Reply { code, enhanced, text: text.into() }
+    Reply { code, enhanced: fitting(code, enhanced), text: text.into() }
+}
+
+/// The enhanced code never contradicts the code, and a 3xx has none (RFC 2034 §4).
+fn fitting(code: u16, enhanced: Option<Enhanced>) -> Option<Enhanced> {
+    let class = u8::try_from(code / 100).ok().filter(|class| *class != 3)?;
+    enhanced.map(|Enhanced(_, subject, detail)| Enhanced(class, subject, detail))
 }
 
 #[cfg(test)]
@@ -225,7 +231,7 @@ mod tests {
     fn b05_foreign_words_are_one_line_of_bounded_length() {
         let text = format!("eins\nzwei\u{7}\u{fffd} {}", "x".repeat(5_000));
         let reply =
-            taken(&Reply { code: 250, enhanced: Some(Enhanced(5, 0, 0)), text: text.into() });
+            taken(Reply { code: 250, enhanced: Some(Enhanced(5, 0, 0)), text: text.into() });
         assert_eq!(reply.enhanced, Some(Enhanced(2, 0, 0)));
         assert!(reply.text.starts_with("eins zwei \u{fffd} xxx") && reply.text.len() < 500);
         let mut out = bytes::BytesMut::new();
@@ -233,6 +239,6 @@ mod tests {
         assert!(out.len() <= 512 && out.is_ascii());
         // 354 bears none (RFC 2034 §4).
         let go = Reply { code: 354, enhanced: Some(Enhanced(2, 0, 0)), text: "go".into() };
-        assert_eq!(taken(&go).to_string(), "354 go");
+        assert_eq!(taken(go).to_string(), "354 go");
     }
 }

@@ -54,12 +54,12 @@ impl Passage {
         let mut replies = Vec::with_capacity(answers.len());
         for (place, answer) in answers.into_iter().enumerate() {
             let recipient = place.checked_sub(first).and_then(|place| flight.recipients.get(place));
-            let reply = match &answer {
+            let reply = match answer {
                 Ok(reply) => {
                     self.taken.extend(recipient.map(|recipient| recipient.address.clone()));
                     judged::taken(reply)
                 }
-                Err(failure) => self.refused(failure, recipient.map(|to| &to.address)),
+                Err(failure) => self.refused(&failure, recipient.map(|to| &to.address)),
             };
             replies.push(reply);
         }
@@ -98,7 +98,7 @@ impl Passage {
             Ok(reply) => {
                 self.sent = self.taken.len();
                 self.log(&reply);
-                judged::taken(&reply)
+                judged::taken(reply)
             }
             Err(failure) => {
                 if matches!(judge(&failure), Verdict::Uncertain) {
@@ -111,6 +111,9 @@ impl Passage {
 
     /// One line a recipient.
     fn log(&self, reply: &Reply) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
         let (id, account) = (self.id, self.account.name.as_str());
         let reply = clean(&reply.to_string());
         for recipient in &self.taken {
