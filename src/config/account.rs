@@ -11,6 +11,7 @@ use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
 use super::{Account, Chunking, Grant, Limit, Proof, Upstream, UpstreamTls};
+use super::{login, proxy};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -20,9 +21,6 @@ use std::time::{Duration, SystemTime};
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-words!(Chunking { "auto" => Auto, "off" => Off } later {
-    "on" => "write \"auto\": it is used where the server offers it",
-});
 /// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUncertain {
@@ -33,9 +31,6 @@ pub enum OnUncertain {
 }
 
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
-words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
-    "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
-});
 
 words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
@@ -53,14 +48,14 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         "mailbox",
         "write the address of the mailbox that sends: mailbox = \"erp@contoso.com\"",
     );
-    let preset = section.or("preset", Preset::Office365);
+    let preset = section.or("preset", usual_preset(&section));
     let cloud = section.or("cloud", Cloud::Global);
     let word = section.required::<GrantWord>(
         "grant",
         "write grant = \"client_credentials\", or \"authorization_code\" where a person signs in",
     );
     let tenant = tenant(&section, around, preset, word);
-    let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
+    let (grant, written) = grant::grant(&section, around, preset, word, mailbox.as_ref());
     let client_secret_expires = client_secret_expires(&section, around, grant.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
     let networks = section.optional("networks").unwrap_or_default();
@@ -70,7 +65,8 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         let what = format!("means nothing with preset = {}", preset.write());
         section.doubt("cloud", what, "leave it out");
     }
-    let upstream = upstream(section.section("upstream", "account.upstream"), preset, cloud, around);
+    let place = section.section("upstream", "account.upstream");
+    let upstream = upstream(place, &section, preset, cloud, &written, around);
     let oauth = endpoint::oauth(&section, around, &Asked { preset, cloud, word, tenant }, &grant);
     section.later(&ACCOUNT_LATER);
     section.finish(&[&ACCOUNT_LATER, &[("upstream", ""), ("oauth", "")]]);
@@ -86,6 +82,12 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         rewrite_from,
         client_secret_expires,
     })
+}
+
+/// Of a smart host nothing is known beforehand.
+fn usual_preset(section: &Section<'_>) -> Preset {
+    let word = section.node("grant").and_then(|node| GrantWord::read(node).ok());
+    if word == Some(GrantWord::Tokenless) { Preset::Generic } else { Preset::Office365 }
 }
 
 /// Names become parts of file names and of variables.
@@ -209,8 +211,10 @@ pub(super) fn secret(
 
 fn upstream(
     section: Section<'_>,
+    account: &Section<'_>,
     preset: Preset,
     cloud: Cloud,
+    written: &login::Written,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
     let usual = preset.facts().smtp.or_else(|| match preset {
@@ -235,9 +239,16 @@ fn upstream(
     if let Some((_, word)) = usual.filter(|(usual, _)| *usual != tls) {
         section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
     }
+    let has_password = written.has_password(account);
+    login::check_tls(&section, tls, written, has_password, host.as_deref().unwrap_or_default());
+    let sasl = login::sasl(&section, written, has_password);
+    let login = written.login(account);
     let ca_file = ca_file(&section, around);
+    let proxy = proxy::upstream(&section, around);
     let connections = section.or("connections", Limit::AtMost(3));
-    let messages_per_minute = section.or("messages_per_minute", Limit::AtMost(30));
+    // 30 a minute is Exchange Online's; of a smart host nothing is known
+    let pace = if written.is_tokenless() { Limit::Unlimited } else { Limit::AtMost(30) };
+    let messages_per_minute = section.or("messages_per_minute", pace);
     let bounds = preset.bounds();
     let recipients_per_day = section.or("recipients_per_day", bounds.recipients_per_day);
     let max_recipients = section.or("max_recipients", bounds.max_recipients);
@@ -262,6 +273,9 @@ fn upstream(
         host: host?,
         port,
         tls,
+        login: login?,
+        sasl,
+        proxy,
         ca_file,
         connections,
         messages_per_minute,

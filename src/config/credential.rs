@@ -2,7 +2,7 @@
 //!
 //! Files stand in it by name, because somebody renews them; secrets of the configuration as such.
 
-use super::SecretFile;
+use super::{HttpProxy, SecretFile};
 use crate::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub enum Grant {
         /// The file.
         file: SecretFile,
     },
+    /// No token: a smart host, which knows us by a password or by our address.
+    Tokenless,
     /// A person signs in with `submitd login`; the refresh token which that brings is kept in the state
     /// directory and nowhere else.
     SignIn(SignIn),
@@ -87,6 +89,25 @@ pub enum SignInBy {
 }
 
 impl Grant {
+    /// The word of the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials { application } => match application.proof {
+                Proof::Federated { .. } => "workload_identity",
+                _ => "client_credentials",
+            },
+            Self::SignIn(SignIn { by: SignInBy::Browser, .. }) => "authorization_code",
+            Self::SignIn(SignIn { by: SignInBy::Device, .. }) => "device_code",
+            Self::ManagedIdentity { .. } => "managed_identity",
+            Self::Password { .. } => "password",
+            Self::ServiceAccount { .. } => "service_account",
+            Self::TokenCommand { .. } => "token_command",
+            Self::TokenFile { .. } => "token_file",
+            Self::RefreshToken { .. } => "refresh_token",
+            Self::Tokenless => "none",
+        }
+    }
+
     /// The application that asks a token endpoint; none where no such endpoint is asked by one.
     pub fn application(&self) -> Option<&Application> {
         match self {
@@ -97,7 +118,8 @@ impl Grant {
             Self::ManagedIdentity { .. }
             | Self::ServiceAccount { .. }
             | Self::TokenCommand { .. }
-            | Self::TokenFile { .. } => None,
+            | Self::TokenFile { .. }
+            | Self::Tokenless => None,
         }
     }
 }
@@ -148,6 +170,8 @@ pub struct OAuth {
     pub scope: String,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Who connects us to it.
+    pub proxy: HttpProxy,
     /// How long one request may take.
     pub timeout: Duration,
     /// Where a person signs in; empty with grants that need none.

@@ -19,10 +19,12 @@ mod identity;
 mod limit;
 mod listener;
 mod local;
+mod login;
 mod network;
 mod notify;
 mod preset;
 mod problem;
+mod proxy;
 mod queue;
 mod secrets;
 mod section;
@@ -32,8 +34,10 @@ mod surroundings;
 mod tree;
 mod user;
 mod value;
+mod wire;
 
 pub use account::OnUncertain;
+pub use admin::{Admin, Group};
 pub use certificate::{Identity, IdentityError};
 pub use credential::{
     Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
@@ -41,16 +45,20 @@ pub use credential::{
 pub use glance::Glance;
 pub use limit::Limit;
 pub use listener::{Direct, ListenAddress, ListenerTls, Mode, TlsStart, TlsVersion};
+pub use login::{Login, Sasl};
+pub use network::Network;
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use proxy::{HttpProxy, Proxy, ProxyScheme};
 pub use queue::Queue;
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
+pub use wire::{Chunking, UpstreamTls};
 
 use crate::mail::rewrite::When;
 use crate::mail::{Address, Local, Pattern};
 use crate::secret::Secret;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -219,15 +227,6 @@ pub enum Received {
     None,
 }
 
-/// An address range, `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The address with its host bits zero.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u8,
-}
-
 /// One `[[account]]`: a mailbox we send through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -262,6 +261,12 @@ pub struct Upstream {
     pub port: u16,
     /// How the connection becomes safe.
     pub tls: UpstreamTls,
+    /// How it learns who we are.
+    pub login: Login,
+    /// The mechanism of AUTH.
+    pub sasl: Sasl,
+    /// Who connects us to it; none = straight.
+    pub proxy: Option<Proxy>,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Connections at once, per mailbox.
@@ -286,24 +291,6 @@ pub struct Upstream {
     pub binarymime: bool,
     /// Whether small mail goes in one flight.
     pub chunking: Chunking,
-}
-
-/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunking {
-    /// Where the server offers CHUNKING and PIPELINING.
-    Auto,
-    /// Never: DATA, except for binary mail.
-    Off,
-}
-
-/// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamTls {
-    /// TLS from the first octet (RFC 8314).
-    Implicit,
-    /// STARTTLS (RFC 3207), never optional.
-    StartTls,
 }
 
 /// One `[[user]]`: local name and password of a program.
@@ -341,26 +328,6 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The Unix socket; none = the word `off`.
-    pub socket: Option<PathBuf>,
-    /// Who may use it besides root and our own user.
-    pub group: Option<Group>,
-    /// Where a command may find it besides.
-    pub others: Vec<PathBuf>,
-}
-
-/// A group of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// By its name in /etc/group.
-    Name(String),
-    /// By its number.
-    Number(u32),
 }
 
 /// `[log]`.

@@ -170,6 +170,7 @@ impl Preset {
                     Grant::ServiceAccount,
                     BROKERED[0],
                     BROKERED[1],
+                    Grant::Tokenless,
                 ],
                 consent: UNKNOWN_SITES,
             },

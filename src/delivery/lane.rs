@@ -5,6 +5,7 @@
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
 mod begin;
+mod snapshot;
 
 use self::begin::Begun;
 use super::attempt::{Ended, Member, Stuck};
@@ -12,7 +13,7 @@ use super::day::Day;
 use super::limits::{grown, stricter};
 use super::plan::Lesson;
 use super::room::{Room, Taught};
-use super::standing::tell;
+use super::standing::{LaneStanding, tell};
 use super::trouble::{Change, Trouble, learn};
 use super::{Settings, Shared, turn};
 use crate::config::{Account, Limit, Upstream};
@@ -20,7 +21,7 @@ use crate::oauth::TokenSource;
 use crate::upstream::Courier;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
@@ -48,6 +49,8 @@ pub(super) enum Order<C> {
     Serve(Arc<Settings>, Vec<Member<C>>),
     /// The account may have been mended: try it now.
     Resume(String),
+    /// Say how things stand.
+    Tell(oneshot::Sender<LaneStanding>),
     /// Begin nothing more.
     Drain,
 }
@@ -80,6 +83,8 @@ pub(super) struct Lane<T, C> {
     lessons: mpsc::UnboundedReceiver<Taught>,
     day: Day,
     busy_in_row: u32,
+    /// Why fewer connections are used, or were.
+    slowed: Option<&'static str>,
     tries: JoinSet<Ended>,
     stuck: Arc<Stuck>,
     wake: Arc<Notify>,
@@ -101,6 +106,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             lessons,
             day: Day::new(format!("{} {}", lane.0, lane.1)),
             busy_in_row: 0,
+            slowed: None,
             tries: JoinSet::new(),
             stuck: Arc::default(),
             wake,
@@ -152,6 +158,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     self.room.places().mark(&name, Some(trouble), now);
                 }
             }
+            // Fails where whoever asked has gone.
+            Order::Tell(told) => drop(told.send(self.snapshot())),
             Order::Drain => {
                 self.closing = true;
                 self.room.places().close();
@@ -287,6 +295,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Lesson::Busy(known) => {
                 let until = now + grown(CROWDED, self.busy_in_row);
                 let connections = self.room.places().crowd(until, now);
+                self.slowed = Some(known.meaning);
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
                 info!(account = %taught.account, connections,
                     "the upstream is crowded ({}); fewer connections are used", known.meaning);

@@ -57,6 +57,17 @@ struct Guest {
     sends: bool,
 }
 
+/// How full a mailbox is, as `status` shows it.
+pub(super) struct Fill {
+    pub running: usize,
+    pub slots: usize,
+    pub configured: usize,
+    pub not_before: Option<Instant>,
+    pub pace: Option<u32>,
+    pub pace_left: usize,
+    pub pace_next: Option<Instant>,
+}
+
 /// Called in with whether it is a probe, or turned away.
 pub(super) type Call = Result<bool, Turned>;
 
@@ -111,6 +122,19 @@ impl Places {
         self.is_closed = true;
         for waiter in self.waiting.drain(..) {
             let _ = waiter.door.send(Err(Turned::Closing));
+        }
+    }
+
+    /// How full it is.
+    pub fn fill(&mut self, now: Instant) -> Fill {
+        Fill {
+            running: self.running,
+            slots: self.slots.allowed(now),
+            configured: self.slots.most(),
+            not_before: self.not_before.filter(|until| *until > now),
+            pace: self.pace.most(),
+            pace_left: self.pace.ready(now),
+            pace_next: self.pace.next(now),
         }
     }
 

@@ -230,7 +230,7 @@ impl Keeper {
     /// Asks for every token that is not at hand, without waiting: a fault shows before the first
     /// mail. Needs the runtime.
     pub fn start(&self) {
-        for kept in self.accounts.load().values() {
+        for kept in self.accounts.load().values().filter(|kept| !is_tokenless(&kept.account)) {
             kept.keeping.tend();
             let mut credential = kept.keeping.credential();
             kept.keeping.look(&mut credential);
@@ -262,6 +262,7 @@ impl Keeper {
             .accounts
             .load()
             .values()
+            .filter(|kept| !is_tokenless(&kept.account))
             .map(|Kept { account, keeping }| {
                 let credential = keeping.credential();
                 let trouble = credential.trouble();
@@ -322,6 +323,9 @@ impl TokenSource for Keeper {
                 return Err(unknown(account));
             };
             let Kept { account, keeping } = kept;
+            if is_tokenless(&account) {
+                return Ok(AccessToken::of_nobody());
+            }
             let mut changed = keeping.changed.subscribe();
             keeping.tend();
             {
@@ -366,6 +370,11 @@ fn same_credential(one: &Account, other: &Account) -> bool {
         && one.grant == other.grant
         && one.oauth == other.oauth
         && is_high_volume(one) == is_high_volume(other)
+}
+
+/// Whether there is no token to be had: a smart host.
+fn is_tokenless(account: &Account) -> bool {
+    account.grant == Grant::Tokenless
 }
 
 /// Whether nobody signed in since, here or by another process.

@@ -927,7 +927,10 @@ async fn lists_are_filtered_and_go_on() {
     let all = Filter::default();
     let account = Some("a".to_owned());
     assert_eq!(list(Filter { most: 2, ..all.clone() }).await, [id(0), id(1)]);
-    assert_eq!(list(Filter { after: Some(id(3)), ..all.clone() }).await, [id(4), id(5)]);
+    assert_eq!(
+        list(Filter { after: Some(id(3).to_string()), ..all.clone() }).await,
+        [id(4), id(5)]
+    );
     assert_eq!(
         list(Filter { account: account.clone(), ..all.clone() }).await,
         [id(0), id(2), id(4)]

@@ -50,6 +50,10 @@ mod notify;
 mod peers;
 /// The power fails: what was not synced is gone, what got a 250 is not.
 mod power;
+/// Through proxies on the way out.
+mod proxies;
+/// Mails that wait: listed, looked into, held, released, removed, exported, with a daemon and without.
+mod queue;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.

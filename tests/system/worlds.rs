@@ -215,13 +215,18 @@ fn monitoring_app_only() {
     let (file, _) = configure(&world, &keys, &tenant(&world));
     says(&check(&file), &["full_access_as_app", "SMTP.SendAsApp"]);
     world.faults(|_| {});
-    // The browser ends at an address that nobody here listens on; a person pastes it.
+    pasted_address(&world, sent + 1);
+    personal_account(&world, personal, sent + 2);
+}
+
+/// The browser ends at an address that nobody here listens on; a person pastes it. The mail is the `count`th.
+fn pasted_address(world: &World, count: usize) {
     let native = "redirect_uri = \"https://login.microsoftonline.com/common/oauth2/nativeclient\"";
     let base = format!(
         "mailbox = \"{ERP}\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n\
          grant = \"authorization_code\"\n{native}\n"
     );
-    let (file, text) = configure(&world, &base, &tenant(&world));
+    let (file, text) = configure(world, &base, &tenant(world));
     let mut daemon = world.start(&text).run();
     let mut login = Login::start(&file, &["erp"]);
     let seen = chromium(&[
@@ -234,17 +239,19 @@ fn monitoring_app_only() {
     login.paste(&seen.url);
     let (status, said) = login.wait();
     assert!(status.success(), "{said}");
-    sent += 1;
     send(&daemon, ERP, "pasted");
-    assert_eq!(world.messages(sent).len(), sent);
+    assert_eq!(world.messages(count).len(), count);
     assert!(daemon.stop().success());
-    // A personal account: its tokens cannot be read, only the id token says who it was.
+}
+
+/// Its tokens cannot be read, only the id token says who it was.
+fn personal_account(world: &World, personal: &str, count: usize) {
     let consumers = world.sandbox.token_url().replace("contoso.onmicrosoft.com", "consumers");
     let keys = format!(
         "preset = \"outlook\"\nmailbox = \"{personal}\"\nclient_id = \"{PUBLIC}\"\n\
          grant = \"authorization_code\""
     );
-    let (file, text) = configure(&world, &keys, &format!("token_url = \"{consumers}\""));
+    let (file, text) = configure(world, &keys, &format!("token_url = \"{consumers}\""));
     let mut daemon = world.start(&text).run();
     let login = Login::start(&file, &["erp"]);
     let seen = chromium(&[
@@ -256,8 +263,7 @@ fn monitoring_app_only() {
     let (status, said) = login.wait();
     assert!(status.success(), "{said}");
     says(&said, &[&format!("signed in as {personal}")]);
-    sent += 1;
     send(&daemon, personal, "personal");
-    assert_eq!(world.messages(sent)[sent - 1].mailbox, personal);
+    assert_eq!(world.messages(count)[count - 1].mailbox, personal);
     assert!(daemon.stop().success());
 }

@@ -310,10 +310,7 @@ async fn hear(
         let came = timeout_at(ends, async {
             tokio::select! {
                 caller = next => Some((None, caller)),
-                text = pasted.recv(), if may_paste => match text {
-                    Some(text) => Some((Some(text), None)),
-                    None => None,
-                },
+                text = pasted.recv(), if may_paste => text.map(|text| (Some(text), None)),
             }
         });
         match came.await.map_err(|_| LoginError::Timeout)? {

@@ -7,7 +7,7 @@
 //! clock.
 
 use super::envelope::{fit, mail_command, rcpt_command};
-use super::transaction::{out_of_place, refused};
+use super::refusal::{out_of_place, refused};
 use super::{Dialogue, Refusal, State, Step, Trouble};
 use crate::mail::{BodyKind, Envelope, Recipient};
 use crate::smtp::data::Stuffer;
@@ -316,16 +316,14 @@ impl Dialogue {
 mod tests {
     use super::*;
     use crate::mail::Address;
-    use crate::secret::Secret;
     use crate::smtp::client::{Event, Terms};
+    use crate::smtp::sasl_client::Login;
 
     /// Logged in at a server with these extensions.
     fn ready(extensions: &str) -> Dialogue {
-        let response = Secret::new("x");
-        let terms = Terms { hostname: "here".into(), starttls: false, response };
+        let terms = Terms { hostname: "here".into(), starttls: false, login: Login::default() };
         let mut dialogue = Dialogue::new(terms);
-        let hello =
-            format!("220 hi\r\n250-there\r\n{extensions}250 AUTH XOAUTH2\r\n334 \r\n235 in\r\n");
+        let hello = format!("220 hi\r\n250-there\r\n{extensions}250 HELP\r\n");
         dialogue.feed(hello.as_bytes());
         assert!(matches!(dialogue.advance(), Event::Ready));
         dialogue.output().clear();

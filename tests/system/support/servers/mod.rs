@@ -2,9 +2,12 @@
 
 mod aiosmtpd;
 mod oidc;
+pub mod postfix;
+pub mod proxy;
 
 pub use aiosmtpd::Aiosmtpd;
 pub use oidc::Oidc;
+pub use postfix::Postfix;
 
 use std::path::Path;
 
