@@ -230,15 +230,7 @@ fn upstream(
         check_host(&section, host);
     }
     let port = section.or("port", 587);
-    let tls = section.or("tls", UpstreamTls::StartTls);
-    let usual = match port {
-        465 => Some((UpstreamTls::Implicit, "\"implicit\"")),
-        25 | 587 => Some((UpstreamTls::StartTls, "\"starttls\"")),
-        _ => None,
-    };
-    if let Some((_, word)) = usual.filter(|(usual, _)| *usual != tls) {
-        section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
-    }
+    let tls = upstream_tls(&section, port);
     let has_password = written.has_password(account);
     login::check_tls(&section, tls, written, has_password, host.as_deref().unwrap_or_default());
     let sasl = login::sasl(&section, written, has_password);
@@ -289,6 +281,19 @@ fn upstream(
         binarymime,
         chunking,
     })
+}
+
+fn upstream_tls(section: &Section<'_>, port: u16) -> UpstreamTls {
+    let tls = section.or("tls", UpstreamTls::StartTls);
+    let usual = match port {
+        465 => Some((UpstreamTls::Implicit, "\"implicit\"")),
+        25 | 587 => Some((UpstreamTls::StartTls, "\"starttls\"")),
+        _ => None,
+    };
+    if let Some((_, word)) = usual.filter(|(usual, _)| *usual != tls) {
+        section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
+    }
+    tls
 }
 
 fn check_host(section: &Section<'_>, host: &str) {
