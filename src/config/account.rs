@@ -217,18 +217,7 @@ fn upstream(
     written: &login::Written,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
-    let usual = preset.facts().smtp.or_else(|| match preset {
-        Preset::Office365 => Some(cloud.endpoints().smtp),
-        _ => None,
-    });
-    let host = match usual {
-        Some(usual) => Some(section.or("host", usual.to_owned())),
-        None => section
-            .required::<String>("host", "preset = \"generic\" knows none: write the server's name"),
-    };
-    if let Some(host) = &host {
-        check_host(&section, host);
-    }
+    let host = upstream_host(&section, preset, cloud);
     let port = section.or("port", 587);
     let tls = upstream_tls(&section, port);
     let has_password = written.has_password(account);
@@ -281,6 +270,22 @@ fn upstream(
         binarymime,
         chunking,
     })
+}
+
+fn upstream_host(section: &Section<'_>, preset: Preset, cloud: Cloud) -> Option<String> {
+    let usual = preset.facts().smtp.or_else(|| match preset {
+        Preset::Office365 => Some(cloud.endpoints().smtp),
+        _ => None,
+    });
+    let host = match usual {
+        Some(usual) => Some(section.or("host", usual.to_owned())),
+        None => section
+            .required::<String>("host", "preset = \"generic\" knows none: write the server's name"),
+    };
+    if let Some(host) = &host {
+        check_host(section, host);
+    }
+    host
 }
 
 fn upstream_tls(section: &Section<'_>, port: u16) -> UpstreamTls {
