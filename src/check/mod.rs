@@ -200,6 +200,7 @@ async fn steps(
     tell_claims(account, claims.as_ref(), tell);
     let credential = Credential {
         mailbox: account.mailbox.clone(),
+        audience: account.transport.audience(),
         token: token.secret,
         usable_until: token.usable_until,
     };

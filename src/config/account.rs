@@ -7,6 +7,7 @@
 use super::check::Surroundings;
 use super::endpoint::{self, Asked, TENANT_REMEDY};
 use super::grant::{self, GrantWord};
+use super::graph::{self, TransportWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
@@ -31,8 +32,6 @@ words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
 words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
-
-const ACCOUNT_LATER: [(&str, &str); 1] = [("transport", "leave it out: mail goes by SMTP")];
 
 /// One `[[account]]`; none where a problem was found that leaves no account to build.
 pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
@@ -61,14 +60,18 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         let what = format!("means nothing with preset = {}", preset.write());
         section.doubt("cloud", what, "leave it out");
     }
-    let upstream = upstream(section.section("upstream", "account.upstream"), preset, cloud, around);
-    let oauth = endpoint::oauth(&section, around, &Asked { preset, cloud, word, tenant }, &grant);
-    section.later(&ACCOUNT_LATER);
-    section.finish(&[&ACCOUNT_LATER, &[("upstream", ""), ("oauth", "")]]);
+    let way = section.or("transport", TransportWord::Smtp);
+    let server = section.section("upstream", "account.upstream");
+    let upstream = upstream(server, preset, cloud, way, around);
+    let asked = Asked { preset, cloud, word, tenant };
+    let transport = graph::transport(&section, way, &asked, grant.as_ref(), mailbox.as_ref());
+    let oauth = endpoint::oauth(&section, around, &asked, &grant, transport.as_ref());
+    section.finish(&[&[("upstream", ""), ("graph", ""), ("oauth", "")]]);
     Some(Account {
         name: name?,
         mailbox: mailbox?,
         grant: grant?,
+        transport: transport?,
         upstream: upstream?,
         oauth: oauth?,
         on_uncertain,
@@ -202,6 +205,7 @@ fn upstream(
     section: Section<'_>,
     preset: Preset,
     cloud: Cloud,
+    way: TransportWord,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
     let usual = preset.facts().smtp.or_else(|| match preset {
@@ -227,7 +231,9 @@ fn upstream(
         section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
     }
     let ca_file = ca_file(&section, around);
-    let connections = section.or("connections", Limit::AtMost(3));
+    // Of one application Graph takes four requests at once.
+    let at_once = if way == TransportWord::Graph { 4 } else { 3 };
+    let connections = section.or("connections", Limit::AtMost(at_once));
     let messages_per_minute = section.or("messages_per_minute", Limit::AtMost(30));
     let bounds = preset.bounds();
     let recipients_per_day = section.or("recipients_per_day", bounds.recipients_per_day);
@@ -246,7 +252,8 @@ fn upstream(
     // Exchange Online hangs up on idle clients after a few minutes
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
-    let binarymime = section.or("binarymime", preset.has_binarymime());
+    let is_smtp = way == TransportWord::Smtp;
+    let binarymime = section.or("binarymime", is_smtp && preset.has_binarymime());
     let chunking = section.or("chunking", Chunking::Auto);
     section.finish(&[]);
     Some(Upstream {

@@ -15,6 +15,7 @@ mod environment;
 mod file;
 mod glance;
 mod grant;
+mod graph;
 mod identity;
 mod limit;
 mod listener;
@@ -36,6 +37,7 @@ mod value;
 pub use certificate::{Identity, IdentityError};
 pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignIn, SignInBy};
 pub use glance::Glance;
+pub use graph::{Graph, Transport, Upload};
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
 pub use notify::{Hook, Notify};
@@ -232,7 +234,9 @@ pub struct Account {
     pub mailbox: Address,
     /// How a token is had.
     pub grant: Grant,
-    /// The server that takes the mail.
+    /// Which way the mail goes.
+    pub transport: Transport,
+    /// The server that takes the mail; of Graph only its limits and time limits count.
     pub upstream: Upstream,
     /// The endpoint that gives tokens.
     pub oauth: OAuth,
@@ -246,6 +250,15 @@ pub struct Account {
     pub rewrite_from: When,
     /// When the client secret ends, as the portal shows it.
     pub client_secret_expires: Option<SystemTime>,
+}
+
+/// For which service a token is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// The provider's mail server.
+    Smtp,
+    /// Microsoft Graph.
+    Graph,
 }
 
 /// `[account.oauth]`, filled from preset and tenant.

@@ -38,7 +38,7 @@ pub(super) type Key = (String, String);
 
 /// Which lane the account belongs to.
 pub(super) fn key(account: &Account) -> Key {
-    (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
+    (account.mailbox.as_str().to_lowercase(), account.server().to_lowercase())
 }
 
 /// What a lane is told.
@@ -278,9 +278,10 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         }
         ended.refund.iter().for_each(|refund| self.day.give_back(refund));
         match &ended.lesson {
-            Lesson::Busy(known) => {
+            Lesson::Busy(known, wished) => {
                 self.slots.lower(now.into_std());
-                self.not_before = Some(now + grown(CROWDED, self.busy_in_row));
+                let pause = grown(CROWDED, self.busy_in_row).max(wished.unwrap_or_default());
+                self.not_before = Some(now + pause);
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
                 info!(account = %ended.account, connections = self.slots.allowed(now.into_std()),
                     "the upstream is crowded ({}); fewer connections are used", known.meaning);

@@ -36,10 +36,10 @@ mod grants;
 mod idle;
 /// Through servers that are not ours.
 mod interop;
-/// A mailbox stays within its limits, and within them everybody gets a turn.
-mod limits;
 /// Killed at random moments again and again, every promise is counted and kept.
 mod kills;
+/// A mailbox stays within its limits, and within them everybody gets a turn.
+mod limits;
 /// Much at once, and what is ill disturbs nobody.
 mod many;
 /// What people are told, once each, and that telling harms nothing.

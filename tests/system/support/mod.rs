@@ -1,8 +1,8 @@
 //! What all system tests stand on: the real binary, the sandbox, real programs.
 
 pub mod authority;
-pub mod browser;
 pub mod breaker;
+pub mod browser;
 pub mod client;
 pub mod daemon;
 pub mod dice;
