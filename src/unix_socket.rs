@@ -42,7 +42,8 @@ pub fn bind(
     socket.set_nonblocking(true)?;
     socket.bind(&socket2::SockAddr::unix(&fresh)?)?;
     let made = SocketFile::of(fresh)?;
-    if group.is_some() {
+    // Where it is right already nothing is asked for: a hardened unit may not change owners at all.
+    if group.is_some_and(|group| made.group != group) {
         std::os::unix::fs::lchown(&made.path, None, group)?;
     }
     std::fs::set_permissions(&made.path, PermissionsExt::from_mode(mode))?;
@@ -76,12 +77,13 @@ fn check_free(path: &Path) -> std::io::Result<()> {
 pub struct SocketFile {
     path: PathBuf,
     inode: u64,
+    group: u32,
 }
 
 impl SocketFile {
     fn of(path: PathBuf) -> std::io::Result<Self> {
-        let inode = std::fs::symlink_metadata(&path)?.ino();
-        Ok(Self { path, inode })
+        let about = std::fs::symlink_metadata(&path)?;
+        Ok(Self { path, inode: about.ino(), group: about.gid() })
     }
 
     fn renamed(mut self, to: &Path) -> std::io::Result<Self> {
@@ -156,7 +158,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("smtp.sock");
         let first = open(&path).unwrap();
-        let file = SocketFile { path: path.clone(), inode: 0 };
+        let file = SocketFile { path: path.clone(), inode: 0, group: 0 };
         drop(file);
         assert!(path.exists(), "the inode is another's");
         drop(first);

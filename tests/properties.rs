@@ -290,8 +290,10 @@ fn talk(
     reject: bool,
 ) -> (Vec<(Envelope, Vec<u8>)>, Vec<usize>) {
     let mut server = server::Dialogue::new(Arc::new(terms(pipelining, reject)), false);
-    let response = sasl_client::xoauth2("erp@contoso.com", &Secret::new("token")).unwrap();
-    let terms = client::Terms { hostname: "here.example".to_owned(), starttls: true, response };
+    let token = Secret::new("token");
+    let server_name = ("mail.example", 587);
+    let login = sasl_client::Login::bearer("erp@contoso.com", &token, server_name, None).unwrap();
+    let terms = client::Terms { hostname: "here.example".to_owned(), starttls: true, login };
     let mut client = client::Dialogue::new(terms);
     let mut post = Post::default();
     let mut unsent = mails.iter();

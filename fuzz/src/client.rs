@@ -8,8 +8,10 @@ use submitd::mail::{Address, BodyKind, Envelope, Notify, Recipient, Ret};
 use submitd::secret::Secret;
 use submitd::smtp::Reply;
 use submitd::smtp::client::{Dialogue, Event, Refusal, Terms, Trouble};
+use submitd::smtp::sasl::Mechanism;
+use submitd::smtp::sasl_client::Login;
 
-/// What stands for the XOAUTH2 response.
+/// What is said in XOAUTH2.
 const RESPONSE: &str = "dXNlcj1hAWF1dGg9QmVhcmVyIHBsYW50ZWQBAQ==";
 const BODIES: [&[u8]; 4] =
     [b"Subject: x\r\n\r\n.dot\r\nend\r\n", b"", b"no end", b".\r\n..\r\n.\r\n"];
@@ -73,6 +75,7 @@ struct Played {
 struct Stage {
     dialogue: Dialogue,
     switch: u8,
+    at_once: bool,
     mails: usize,
     body: &'static [u8],
     is_inside_tls: bool,
@@ -83,11 +86,14 @@ struct Stage {
 
 fn play<'w>(switch: u8, mails: u8, said: impl Iterator<Item = Vec<&'w [u8]>>) -> Played {
     let starttls = bit(switch, 0);
-    let response = Secret::new(RESPONSE);
-    let terms = Terms { hostname: "relay.example".to_owned(), starttls, response };
+    let token = Secret::new("planted");
+    let only = bit(mails, 4).then_some(Mechanism::OAuthBearer);
+    let login = Login::bearer("a", &token, ("relay.example", 587), only).expect("a login");
+    let terms = Terms { hostname: "relay.example".to_owned(), starttls, login };
     let mut stage = Stage {
         dialogue: Dialogue::new(terms),
         switch,
+        at_once: bit(mails, 5),
         mails: usize::from(mails & 3),
         body: BODIES[usize::from(mails >> 2 & 3)],
         is_inside_tls: !starttls,
@@ -132,7 +138,11 @@ impl Stage {
                 Event::Ready if self.mails > 0 => {
                     self.mails -= 1;
                     self.in_body = false;
-                    self.dialogue.send(&envelope(self.switch), self.body.len() as u64);
+                    let (mail, size) = (envelope(self.switch), self.body.len() as u64);
+                    match self.at_once {
+                        true => self.dialogue.send_at_once(&mail, size),
+                        false => self.dialogue.send(&mail, size),
+                    }
                 }
                 Event::Ready => self.dialogue.quit(),
                 Event::Body => {

@@ -12,11 +12,15 @@ pub struct Refusal {
     words: String,
 }
 
-#[allow(dead_code, reason = "the vocabulary of the routes")]
 impl Refusal {
     /// What was asked for is not there.
     pub fn not_found(words: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, words: words.into() }
+    }
+
+    /// There is no account of this name.
+    pub fn no_account(name: &str) -> Self {
+        Self::not_found(format!("there is no account {name:?} in the configuration"))
     }
 
     /// It cannot be done as things stand.

@@ -4,13 +4,16 @@
 //! the socket is replaced only where nobody listens on it, and that mail flows whether or not it is open.
 //! It steers `queue`, `oauth` and `delivery`; no mail goes through it. What is said over it is `wire`.
 
+mod accounts;
 mod answer;
 mod desk;
+mod mails;
 mod peer;
 mod sign_in;
 mod status;
 pub mod wire;
 
+pub use accounts::describe;
 pub use desk::{Desk, Scene};
 
 use crate::config;
@@ -127,6 +130,13 @@ async fn serve(
 fn routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/v1/status", get(status::status))
+        .route("/v1/accounts", get(accounts::list))
+        .route("/v1/accounts/{name}", get(accounts::show))
+        .route("/v1/queue", get(mails::list))
+        .route("/v1/queue/check", get(mails::check))
+        .route("/v1/queue/orders/{order}", post(mails::order))
+        .route("/v1/queue/{id}", get(mails::show))
+        .route("/v1/queue/{id}/message", get(mails::message))
         .route("/v1/accounts/{name}/sign-in", post(sign_in::sign_in))
         .route("/v1/accounts/{name}/revoke", post(sign_in::revoke))
         .fallback(answer::unknown)

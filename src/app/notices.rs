@@ -87,7 +87,7 @@ async fn facts(accounts: &[Arc<Account>], keeper: &Arc<Keeper>, health: &Health)
             trouble: of_token.or_else(|| standing.and_then(trouble_of_upstream)),
             has_token: is_well && standing.is_none(),
             sends: health.sends(&account.name),
-            ends: ends(account.clone()).await,
+            ends: ends(keeper, account).await,
         });
     }
     all
@@ -113,8 +113,9 @@ fn trouble_of_upstream(standing: &Standing) -> Option<Trouble> {
 }
 
 /// Files of certificates are renewed by others, so they are read at each look.
-async fn ends(account: Arc<Account>) -> Vec<End> {
-    let known = tokio::task::spawn_blocking(move || oauth::ends(&account, None)).await;
+async fn ends(keeper: &Arc<Keeper>, account: &Account) -> Vec<End> {
+    let (keeper, name) = (keeper.clone(), account.name.clone());
+    let known = tokio::task::spawn_blocking(move || keeper.ends(&name)).await;
     let end = |end: oauth::End| End {
         of: end.what.as_str(),
         name: end.what.in_words(),

@@ -1,4 +1,4 @@
-//! The walk of `submitd check`: DNS, TCP, SMTP, TLS, token, claims, EHLO, AUTH, MAIL, each step on its own.
+//! The walk of `submitd check`: DNS and TCP (or the proxy), SMTP, TLS, token, claims, EHLO, AUTH, MAIL, each step on its own.
 //!
 //! It goes the way a mail goes, with the same parts, and stops an account at the first broken step: what
 //! lies behind it cannot be known and is told as not reached. What a token's claims give away is told as
@@ -10,7 +10,7 @@ mod reach;
 pub mod setup;
 mod token;
 
-use crate::config::{Account, Upstream, UpstreamTls};
+use crate::config::{Account, Grant, Login, Sasl, Upstream, UpstreamTls};
 use crate::delivery::words::clean;
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope};
@@ -19,9 +19,10 @@ use crate::oauth::claims::Claims;
 use crate::smtp::Reply;
 use crate::smtp::offer::Offer;
 use crate::tls;
-use crate::upstream::smtp::{probe, probe_tls};
+use crate::upstream::smtp::{probe, probe_connect, probe_tls};
 use crate::upstream::{Credential, Failure, Stage};
 use bytes::Bytes;
+use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,6 +36,8 @@ pub enum Step {
     Dns,
     /// Each of them.
     Tcp,
+    /// In the place of both: the proxy, as far as the server.
+    Proxy,
     /// Greeting, EHLO and STARTTLS in clear text; left out where TLS comes first.
     Smtp,
     /// The handshake; chain and name are verified.
@@ -54,9 +57,10 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 10] = [
+    const ALL: [Step; 11] = [
         Step::Dns,
         Step::Tcp,
+        Step::Proxy,
         Step::Smtp,
         Step::Tls,
         Step::Token,
@@ -72,6 +76,7 @@ impl Step {
         match self {
             Step::Dns => "DNS",
             Step::Tcp => "TCP",
+            Step::Proxy => "proxy",
             Step::Smtp => "SMTP",
             Step::Tls => "TLS",
             Step::Token => "token",
@@ -140,17 +145,29 @@ pub async fn walk(
     let end = steps(account, hostname, tokens, trial, &mut outcome.claims, &mut tell).await;
     if let Err((broken_at, trouble)) = end {
         tell(broken_at, Finding::Broken(trouble.clone()));
-        let implicit = account.upstream.tls == UpstreamTls::Implicit;
         for step in Step::ALL.into_iter().filter(|step| *step > broken_at) {
-            let is_left_out =
-                step == Step::Smtp && implicit || step == Step::Send && trial.mail.is_none();
-            if !is_left_out {
+            if !is_left_out(step, account, trial) {
                 tell(step, Finding::NotReached);
             }
         }
         outcome.broken = Some(trouble);
     }
     outcome
+}
+
+/// Whether an account has no such step.
+fn is_left_out(step: Step, account: &Account, trial: &Trial) -> bool {
+    let upstream = &account.upstream;
+    match step {
+        Step::Dns | Step::Tcp => upstream.proxy.is_some(),
+        Step::Proxy => upstream.proxy.is_none(),
+        Step::Smtp => upstream.tls != UpstreamTls::StartTls,
+        Step::Tls => upstream.tls == UpstreamTls::None,
+        Step::Token | Step::Claims => account.grant == Grant::Tokenless,
+        Step::Auth => upstream.login == Login::Nobody,
+        Step::Send => trial.mail.is_none(),
+        Step::Ehlo | Step::Mail => false,
+    }
 }
 
 async fn steps(
@@ -161,43 +178,23 @@ async fn steps(
     claims: &mut Option<Claims>,
     tell: &mut impl FnMut(Step, Finding),
 ) -> Result<(), (Step, Trouble)> {
-    let mut good = |step, seen| tell(step, Finding::Good(seen));
-    let addresses = reach::resolve(account).await.map_err(|broken| (Step::Dns, broken))?;
-    good(Step::Dns, reach::list(account, &addresses));
-    good(Step::Tcp, reach::reach(account, &addresses).await.map_err(|broken| (Step::Tcp, broken))?);
-    let trust = tls::client_config(account.upstream.ca_file.as_deref())
-        .map_err(|error| (Step::Tls, explain::distrust(account, &error)))?;
     let mut settings = account.upstream.clone();
     settings.command_timeout = settings.command_timeout.min(PATIENCE);
     settings.data_timeout = settings.data_timeout.min(2 * PATIENCE);
-    let peer = probe_tls(settings.clone(), hostname.to_owned(), Arc::clone(&trust)).await;
-    let starttls = settings.tls == UpstreamTls::StartTls;
-    let clear = "the server speaks SMTP and offers STARTTLS".to_owned();
-    match peer {
-        Ok(peer) => {
-            if starttls {
-                good(Step::Smtp, clear);
-            }
-            good(Step::Tls, format!("{peer} shows a good certificate for {}", settings.host));
-        }
-        Err(failure) if failure.stage == Stage::Tls && !explain::is_clear(&failure) => {
-            if starttls {
-                good(Step::Smtp, clear);
-            }
-            return Err((Step::Tls, explain::failure(account, &failure)));
-        }
-        Err(failure) => {
-            let step = if starttls { Step::Smtp } else { Step::Tls };
-            return Err((step, explain::failure(account, &failure)));
-        }
+    let trust = approach(account, tell).await?;
+    if settings.tls != UpstreamTls::None {
+        secure(account, (settings.clone(), hostname.to_owned(), Arc::clone(&trust)), tell).await?;
     }
     let token = tokens.access_token(&account.name).await;
     let token = token.map_err(|error| (Step::Token, explain::token(account, error)))?;
-    let life = token.usable_until.saturating_duration_since(Instant::now());
-    let life = humantime::format_duration(Duration::from_secs(life.as_secs()));
-    good(Step::Token, format!("from {}, good for {life}", account.oauth.token_url));
-    *claims = Claims::read(token.secret.expose());
-    tell_claims(account, claims.as_ref(), tell);
+    if account.grant != Grant::Tokenless {
+        let life = token.usable_until.saturating_duration_since(Instant::now());
+        let life = humantime::format_duration(Duration::from_secs(life.as_secs()));
+        let seen = format!("from {}, good for {life}", account.oauth.token_url);
+        tell(Step::Token, Finding::Good(seen));
+        *claims = Claims::read(token.secret.expose());
+        tell_claims(account, claims.as_ref(), tell);
+    }
     let credential = Credential {
         mailbox: account.mailbox.clone(),
         audience: account.transport.audience(),
@@ -208,11 +205,62 @@ async fn steps(
     log_in(account, route, &credential, trial, claims.as_ref(), tell).await
 }
 
+/// As far as a connection, by its addresses or by the proxy. Gives what the TLS behind it trusts.
+async fn approach(
+    account: &Account,
+    tell: &mut impl FnMut(Step, Finding),
+) -> Result<Arc<ClientConfig>, (Step, Trouble)> {
+    let mut good = |step, seen| tell(step, Finding::Good(seen));
+    let upstream = &account.upstream;
+    if upstream.proxy.is_none() {
+        let addresses = reach::resolve(account).await.map_err(|broken| (Step::Dns, broken))?;
+        good(Step::Dns, reach::list(account, &addresses));
+        let seen = reach::reach(account, &addresses).await.map_err(|broken| (Step::Tcp, broken))?;
+        good(Step::Tcp, seen);
+    }
+    let trust = tls::client_config(upstream.ca_file.as_deref())
+        .map_err(|error| (Step::Tls, explain::distrust(account, &error)))?;
+    if let Some(proxy) = &upstream.proxy {
+        let reached = probe_connect(upstream.clone(), Arc::clone(&trust)).await;
+        reached.map_err(|failure| (Step::Proxy, explain::failure(account, &failure)))?;
+        let seen = format!("{proxy} connects us to {}:{}", upstream.host, upstream.port);
+        good(Step::Proxy, seen);
+    }
+    Ok(trust)
+}
+
+/// STARTTLS where it is used, and the handshake.
+async fn secure(
+    account: &Account,
+    (settings, hostname, trust): (Upstream, String, Arc<ClientConfig>),
+    tell: &mut impl FnMut(Step, Finding),
+) -> Result<(), (Step, Trouble)> {
+    let starttls = settings.tls == UpstreamTls::StartTls;
+    let (host, proxy) = (settings.host.clone(), settings.proxy.clone());
+    let peer = probe_tls(settings, hostname, trust).await;
+    let is_clear_good = match &peer {
+        Ok(_) => true,
+        Err(failure) => failure.stage == Stage::Tls && !explain::is_clear(failure),
+    };
+    if starttls && is_clear_good {
+        let clear = "the server speaks SMTP and offers STARTTLS".to_owned();
+        tell(Step::Smtp, Finding::Good(clear));
+    }
+    let at = if is_clear_good || !starttls { Step::Tls } else { Step::Smtp };
+    let peer = peer.map_err(|failure| (at, explain::failure(account, &failure)))?;
+    let who = match proxy {
+        Some(proxy) => format!("what {proxy} leads to"),
+        None => peer.to_string(),
+    };
+    tell(Step::Tls, Finding::Good(format!("{who} shows a good certificate for {host}")));
+    Ok(())
+}
+
 /// How to get to the server.
 struct Route {
     settings: Upstream,
     hostname: String,
-    trust: Arc<rustls::ClientConfig>,
+    trust: Arc<ClientConfig>,
 }
 
 fn tell_claims(account: &Account, claims: Option<&Claims>, tell: &mut impl FnMut(Step, Finding)) {
@@ -262,7 +310,8 @@ async fn log_in(
         Err(failure) if failure.stage == Stage::Auth => {
             return Err((Step::Auth, broken(failure)));
         }
-        _ => tell(Step::Auth, Finding::Good(format!("{} logged in with XOAUTH2", account.mailbox))),
+        _ if account.upstream.login == Login::Nobody => {}
+        _ => tell(Step::Auth, Finding::Good(logged_in(account, &seen.offer))),
     }
     let reply = answer.map_err(|failure| (Step::Mail, broken(failure)))?;
     tell(Step::Mail, Finding::Good(format!("{sender} as sender: {}", clean(&reply.to_string()))));
@@ -272,6 +321,21 @@ async fn log_in(
         tell(Step::Send, Finding::Good(clean(&reply.to_string())));
     }
     Ok(())
+}
+
+/// Who logged in, and how: the mechanism that is named, else the first that we like and it offers.
+fn logged_in(account: &Account, offer: &Offer) -> String {
+    let (who, ways) = match &account.upstream.login {
+        Login::Password { username, .. } => (clean(username), ["PLAIN", "LOGIN"]),
+        Login::Token | Login::Nobody => (account.mailbox.to_string(), ["XOAUTH2", "OAUTHBEARER"]),
+    };
+    let way = match account.upstream.sasl {
+        Sasl::XOAuth2 | Sasl::Plain => ways[0],
+        Sasl::OAuthBearer | Sasl::Login => ways[1],
+        Sasl::Auto if offer.has_mechanism(ways[0]) => ways[0],
+        Sasl::Auto => ways[1],
+    };
+    format!("{who} logged in with {way}")
 }
 
 /// What the server offers, in its own words.

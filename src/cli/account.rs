@@ -1,16 +1,29 @@
-//! `submitd account`: what concerns one account.
+//! `submitd account`: what concerns one account, one file a thing that is done.
 
-use super::control::{Control, ControlError, surroundings};
-use super::{exit, login};
-use crate::admin::wire::Revocation;
-use crate::config::{Account, Config};
+mod revoke;
+mod show;
+
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-/// What can be done with an account.
+/// What can be done with accounts.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// One line an account.
+    List {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// All about one account; its secrets are not shown.
+    Show {
+        /// Its name in the configuration.
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget the sign-in of an account, here and, where the provider can be told, there.
     Revoke {
         /// The account, by its name in the configuration.
@@ -19,67 +32,12 @@ pub enum Verb {
     },
 }
 
-/// 0 where it is done, 1 where not, 64 for a name that is none, 78 for the configuration.
+/// Does it.
 pub fn run(file: Option<&Path>, verb: Verb) -> ExitCode {
-    let Verb::Revoke { account: name } = verb;
-    let config = match super::load(file) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let account = match login::find(&config, &name) {
-        Ok(account) => account,
-        Err(text) => return exit::fail(exit::USAGE, text),
-    };
-    let glance = match surroundings(file) {
-        Ok(glance) => glance,
-        Err(error) => return exit::fail(error.code(), error),
-    };
-    super::with_runtime(async move {
-        let path = format!("/v1/accounts/{name}/revoke");
-        let done = match Control::reach(&glance).await {
-            Ok(control) => control.post(&path, &()).await.map_err(|error| error.to_string()),
-            Err(ControlError::Absent(_) | ControlError::Off) => revoke(&config, &account).await,
-            Err(error) => return exit::fail(error.code(), error),
-        };
-        match done {
-            Ok(revocation) => {
-                println!("{}", tell(&revocation, &account));
-                ExitCode::SUCCESS
-            }
-            Err(text) => exit::fail(exit::FAILED, text),
-        }
-    })
-}
-
-/// Without a daemon.
-async fn revoke(config: &Config, account: &Arc<Account>) -> Result<Revocation, String> {
-    let keeper = login::local_keeper(config, account)?;
-    let forgotten = keeper.forget(&account.name).map_err(|error| error.to_string())?;
-    let mut revocation = Revocation { account: account.name.clone(), ..Revocation::default() };
-    if let Some(refresh) = forgotten {
-        revocation.was_signed_in = true;
-        match keeper.take_back(account, &refresh).await {
-            Ok(is_told) => revocation.at_provider = is_told,
-            Err(error) => revocation.error = Some(error.message),
-        }
-    }
-    Ok(revocation)
-}
-
-fn tell(revocation: &Revocation, account: &Account) -> String {
-    let Revocation { was_signed_in, at_provider, error, .. } = revocation;
-    if !was_signed_in {
-        return format!("nobody is signed in for account {:?}", account.name);
-    }
-    let here = format!("the sign-in of account {:?} is forgotten here", account.name);
-    match (at_provider, error) {
-        (true, _) => format!("{here} and taken back at the provider"),
-        (false, Some(error)) => format!("{here}, but the provider did not take it back: {error}"),
-        (false, None) => format!(
-            "{here}. The provider cannot be told by a program; so that a copy of the token is worth nothing: \
-             Entra admin center > Users > {mailbox} > Revoke sessions, or Revoke-MgUserSignInSession -UserId \
-             {mailbox}; to take the consent back: Enterprise applications > the application > Permissions",
-            mailbox = account.mailbox
-        ),
+    let owned = file.map(Path::to_owned);
+    match verb {
+        Verb::List { json } => super::with_runtime(show::list(owned, json)),
+        Verb::Show { account, json } => super::with_runtime(show::show(owned, account, json)),
+        Verb::Revoke { account } => revoke::revoke(file, account),
     }
 }

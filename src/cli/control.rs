@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long the daemon may take to say the next word.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where it reads the whole store first.
+const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Why the daemon did not do or show it.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +63,7 @@ impl ControlError {
 #[derive(Debug)]
 pub struct Control {
     client: Client,
-    #[allow(dead_code, reason = "read by commands that can look without a daemon")]
-    /// Where queue and tokens lie; for commands that can look without a daemon.
-    pub state_dir: PathBuf,
+    socket: PathBuf,
 }
 
 /// What of the configuration says where the daemon is.
@@ -71,7 +71,8 @@ pub struct Control {
 /// # Errors
 /// [`ControlError::NoFile`].
 pub fn surroundings(file: Option<&Path>) -> Result<Glance, ControlError> {
-    if let Some(file) = file.filter(|file| !file.exists()) {
+    // One that is there and may not be read says nothing: what it would have said is the usual, mostly.
+    if let Some(file) = file.filter(|file| matches!(file.try_exists(), Ok(false))) {
         return Err(ControlError::NoFile(file.to_owned()));
     }
     let variables = || {
@@ -99,7 +100,7 @@ impl Control {
         for socket in std::iter::once(usual).chain(&glance.admin.others) {
             // Tried before it is used: reqwest does not tell why it could not connect.
             match tokio::net::UnixStream::connect(socket).await {
-                Ok(_) => return Self::over(socket, glance.state_dir.clone()),
+                Ok(_) => return Self::over(socket, PATIENCE),
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     why = ControlError::NotPermitted(format!(
                         "{}: only root, the daemon's own user and the group of [admin] may use it",
@@ -112,17 +113,25 @@ impl Control {
         Err(why)
     }
 
-    fn over(socket: &Path, state_dir: PathBuf) -> Result<Self, ControlError> {
+    fn over(socket: &Path, patience: Duration) -> Result<Self, ControlError> {
         let client = Client::builder()
             .unix_socket(socket)
             .no_proxy()
             // Nothing here is https; without this the system's certificates would be read for nothing.
             .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
-            .read_timeout(PATIENCE)
+            .read_timeout(patience)
             .build()
             .map_err(|error| ControlError::Answer(error.to_string()))?;
-        Ok(Self { client, state_dir })
+        Ok(Self { client, socket: socket.to_owned() })
+    }
+
+    /// The same daemon, for a question whose answer may take an hour.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn patient(&self) -> Result<Self, ControlError> {
+        Self::over(&self.socket, LONG_PATIENCE)
     }
 
     /// Asks for something.
@@ -153,7 +162,7 @@ impl Control {
     ) -> Result<T, ControlError> {
         let mut answer = self.open(method, path, body).await?;
         let mut octets = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+        while let Some(chunk) = chunk(&mut answer).await? {
             octets.extend_from_slice(&chunk);
         }
         serde_json::from_slice(&octets).map_err(|error| ControlError::Answer(error.to_string()))
@@ -178,6 +187,14 @@ impl Control {
         let answer = request.send().await.map_err(broken)?;
         if answer.status().is_success() { Ok(answer) } else { Err(refused(answer).await) }
     }
+}
+
+/// The next piece of an answer; none at its end.
+///
+/// # Errors
+/// [`ControlError::Answer`] where it broke off.
+pub async fn chunk(answer: &mut reqwest::Response) -> Result<Option<bytes::Bytes>, ControlError> {
+    answer.chunk().await.map_err(broken)
 }
 
 async fn refused(answer: reqwest::Response) -> ControlError {

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 pub const OK: u8 = 0;
 /// It did not work; the text says why.
 pub const FAILED: u8 = 1;
-#[allow(dead_code, reason = "of `status`")]
 /// It works, and something waits for a person.
 pub const NEEDS_PERSON: u8 = 2;
 /// The command line is wrong.

@@ -9,13 +9,17 @@ mod door;
 mod exit;
 mod health;
 mod login;
+mod queue;
 mod run;
 pub mod sandbox;
 mod send;
 mod sendmail;
+mod shown;
 mod status;
+mod store;
 mod submit;
 mod user;
+mod vault;
 
 use crate::config::{Config, Problems};
 use clap::{Parser, Subcommand};
@@ -61,20 +65,26 @@ enum Verb {
     },
     /// Sign in for an account whose grant is authorization_code or device_code.
     Login(login::Args),
-    /// What concerns one account.
-    #[command(subcommand)]
-    Account(account::Verb),
     /// Ask the running daemon whether it answers on every listener; exit 0 or 69.
     Health(health::Args),
     /// How everything stands: accounts, tokens, queue; exit 0 if good, 2 if a person is needed, 69 if
     /// the daemon is not there.
     Status(status::Args),
+    /// Mails that wait: list, look into, hold, release, retry, remove, export.
+    #[command(subcommand)]
+    Queue(queue::Verb),
+    /// The accounts: how they stand, and the end of a sign-in.
+    #[command(subcommand)]
+    Account(account::Verb),
     /// Show the configuration in force.
     #[command(subcommand)]
     Config(config::Verb),
     /// Local names and passwords of programs.
     #[command(subcommand)]
     User(user::Verb),
+    /// The key of the stored refresh tokens.
+    #[command(subcommand)]
+    Vault(vault::Verb),
     /// Run a small Exchange Online and Entra ID on loopback, to test programs without a tenant.
     Sandbox(sandbox::Args),
     /// Show it working: sandbox and daemon together, and one mail on its way through both.
@@ -109,8 +119,10 @@ pub fn main() -> ExitCode {
         Verb::Account(verb) => account::run(file, verb),
         Verb::Health(args) => health::run(file, &args),
         Verb::Status(args) => with_runtime(status::run(file.map(Path::to_owned), args)),
+        Verb::Queue(verb) => with_runtime(queue::run(file.map(Path::to_owned), verb)),
         Verb::Config(verb) => config::run(file, &verb),
         Verb::User(verb) => user::run(&verb),
+        Verb::Vault(verb) => vault::run(file, &verb),
         Verb::Sandbox(args) => with_runtime(sandbox::run(args)),
         Verb::Demo(args) => with_runtime(demo::run(args)),
     }

@@ -11,7 +11,8 @@ use super::graph::{self, TransportWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
-use super::{Account, Chunking, Grant, Limit, OnUncertain, Proof, Upstream, UpstreamTls};
+use super::{Account, Chunking, Grant, Limit, Proof, Upstream, UpstreamTls};
+use super::{login, proxy};
 use crate::mail::Address;
 use crate::mail::rewrite::When;
 use crate::secret::Secret;
@@ -21,13 +22,16 @@ use std::time::{Duration, SystemTime};
 /// The longest duration any key takes: a year.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-words!(Chunking { "auto" => Auto, "off" => Off } later {
-    "on" => "write \"auto\": it is used where the server offers it",
-});
+/// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUncertain {
+    /// It waits for a person.
+    Hold,
+    /// It is sent again with the same Message-ID.
+    Retry,
+}
+
 words!(OnUncertain { "retry" => Retry, "hold" => Hold } later {});
-words!(UpstreamTls { "starttls" => StartTls, "implicit" => Implicit } later {
-    "none" => "a token goes over this connection: write \"starttls\" or \"implicit\"",
-});
 
 words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
@@ -43,14 +47,14 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         "mailbox",
         "write the address of the mailbox that sends: mailbox = \"erp@contoso.com\"",
     );
-    let preset = section.or("preset", Preset::Office365);
+    let preset = section.or("preset", usual_preset(&section));
     let cloud = section.or("cloud", Cloud::Global);
     let word = section.required::<GrantWord>(
         "grant",
         "write grant = \"client_credentials\", or \"authorization_code\" where a person signs in",
     );
     let tenant = tenant(&section, around, preset, word);
-    let grant = grant::grant(&section, around, preset, word, mailbox.as_ref());
+    let (grant, written) = grant::grant(&section, around, preset, word, mailbox.as_ref());
     let client_secret_expires = client_secret_expires(&section, around, grant.as_ref());
     let on_uncertain = section.or("on_uncertain", OnUncertain::Retry);
     let networks = section.optional("networks").unwrap_or_default();
@@ -61,8 +65,12 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         section.doubt("cloud", what, "leave it out");
     }
     let way = section.or("transport", TransportWord::Smtp);
-    let server = section.section("upstream", "account.upstream");
-    let upstream = upstream(server, preset, cloud, way, around);
+    if way != TransportWord::Smtp && written.is_tokenless() {
+        let what = "needs a token, and this account has none";
+        section.wrong("transport", what, "leave it out: mail goes by SMTP");
+    }
+    let place = section.section("upstream", "account.upstream");
+    let upstream = upstream(place, &section, (preset, cloud, way), &written, around);
     let asked = Asked { preset, cloud, word, tenant };
     let transport = graph::transport(&section, way, &asked, grant.as_ref(), mailbox.as_ref());
     let oauth = endpoint::oauth(&section, around, &asked, &grant, transport.as_ref());
@@ -80,6 +88,12 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         rewrite_from,
         client_secret_expires,
     })
+}
+
+/// Of a smart host nothing is known beforehand.
+fn usual_preset(section: &Section<'_>) -> Preset {
+    let word = section.node("grant").and_then(|node| GrantWord::read(node).ok());
+    if word == Some(GrantWord::Tokenless) { Preset::Generic } else { Preset::Office365 }
 }
 
 /// Names become parts of file names and of variables.
@@ -203,9 +217,9 @@ pub(super) fn secret(
 
 fn upstream(
     section: Section<'_>,
-    preset: Preset,
-    cloud: Cloud,
-    way: TransportWord,
+    account: &Section<'_>,
+    (preset, cloud, way): (Preset, Cloud, TransportWord),
+    written: &login::Written,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
     let usual = preset.facts().smtp.or_else(|| match preset {
@@ -230,11 +244,18 @@ fn upstream(
     if let Some((_, word)) = usual.filter(|(usual, _)| *usual != tls) {
         section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
     }
+    let has_password = written.has_password(account);
+    login::check_tls(&section, tls, written, has_password, host.as_deref().unwrap_or_default());
+    let sasl = login::sasl(&section, written, has_password);
+    let login = written.login(account);
     let ca_file = ca_file(&section, around);
+    let proxy = proxy::upstream(&section, around);
     // Of one application Graph takes four requests at once.
     let at_once = if way == TransportWord::Graph { 4 } else { 3 };
     let connections = section.or("connections", Limit::AtMost(at_once));
-    let messages_per_minute = section.or("messages_per_minute", Limit::AtMost(30));
+    // 30 a minute is Exchange Online's; of a smart host nothing is known
+    let pace = if written.is_tokenless() { Limit::Unlimited } else { Limit::AtMost(30) };
+    let messages_per_minute = section.or("messages_per_minute", pace);
     let bounds = preset.bounds();
     let recipients_per_day = section.or("recipients_per_day", bounds.recipients_per_day);
     let max_recipients = section.or("max_recipients", bounds.max_recipients);
@@ -260,6 +281,9 @@ fn upstream(
         host: host?,
         port,
         tls,
+        login: login?,
+        sasl,
+        proxy,
         ca_file,
         connections,
         messages_per_minute,

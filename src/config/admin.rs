@@ -4,8 +4,27 @@ use super::check::Surroundings;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{Written, Wrong, quote, text};
-use super::{Admin, Group};
 use std::path::{Path, PathBuf};
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket; none = the word `off`.
+    pub socket: Option<PathBuf>,
+    /// Who may use it besides root and our own user.
+    pub group: Option<Group>,
+    /// Where a command may find it besides.
+    pub others: Vec<PathBuf>,
+}
+
+/// A group of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// By its name in /etc/group.
+    Name(String),
+    /// By its number.
+    Number(u32),
+}
 
 /// The socket's name in the directory it stands in.
 const NAME: &str = "admin.sock";

@@ -378,7 +378,7 @@ client_secret = "hunter2"
             ),
             (
                 "[account.upstream]\ntls = \"none\"",
-                r#"9:7: account "erp": upstream.tls: "none" is not available in this version; a token goes over this connection: write "starttls" or "implicit""#,
+                r#"9:7: account "erp": upstream.tls: a token goes over this connection; write "starttls" or "implicit""#,
             ),
             (
                 "[account.upstream]\nca_file = \"/nowhere/ca.pem\"",

@@ -1,10 +1,12 @@
-//! How a token is had: what an account proves itself with. Types only.
+//! How a token is had: what an account proves itself with, and before whom. Types only.
 //!
 //! Files stand in it by name, because somebody renews them; secrets of the configuration as such.
 
-use super::SecretFile;
+use super::{HttpProxy, SecretFile};
 use crate::secret::Secret;
 use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
 
 /// How a token is had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub enum Grant {
         /// The file.
         file: SecretFile,
     },
+    /// No token: a smart host, which knows us by a password or by our address.
+    Tokenless,
     /// A person signs in with `submitd login`; the refresh token which that brings is kept in the state
     /// directory and nowhere else.
     SignIn(SignIn),
@@ -85,6 +89,25 @@ pub enum SignInBy {
 }
 
 impl Grant {
+    /// The word of the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials { application } => match application.proof {
+                Proof::Federated { .. } => "workload_identity",
+                _ => "client_credentials",
+            },
+            Self::SignIn(SignIn { by: SignInBy::Browser, .. }) => "authorization_code",
+            Self::SignIn(SignIn { by: SignInBy::Device, .. }) => "device_code",
+            Self::ManagedIdentity { .. } => "managed_identity",
+            Self::Password { .. } => "password",
+            Self::ServiceAccount { .. } => "service_account",
+            Self::TokenCommand { .. } => "token_command",
+            Self::TokenFile { .. } => "token_file",
+            Self::RefreshToken { .. } => "refresh_token",
+            Self::Tokenless => "none",
+        }
+    }
+
     /// The application that asks a token endpoint; none where no such endpoint is asked by one.
     pub fn application(&self) -> Option<&Application> {
         match self {
@@ -95,7 +118,8 @@ impl Grant {
             Self::ManagedIdentity { .. }
             | Self::ServiceAccount { .. }
             | Self::TokenCommand { .. }
-            | Self::TokenFile { .. } => None,
+            | Self::TokenFile { .. }
+            | Self::Tokenless => None,
         }
     }
 }
@@ -134,6 +158,40 @@ pub struct Certificate {
     pub key: SecretFile,
     /// What opens a PKCS#12 file; none = it has none.
     pub password: Option<Secret>,
+}
+
+/// `[account.oauth]`, filled from preset and tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth {
+    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
+    /// Where no endpoint is asked: `exec:` and the program, `file:` and the file, or `none:`.
+    pub token_url: Url,
+    /// What is asked for.
+    pub scope: String,
+    /// Certificates trusted besides the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Who connects us to it.
+    pub proxy: HttpProxy,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Where a person signs in; empty with grants that need none.
+    pub consent: Consent,
+}
+
+/// Where a person signs in, and takes it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
+    pub authorize_url: Option<Url>,
+    /// Who gives codes to type in (RFC 8628 §3.1).
+    pub device_url: Option<Url>,
+    /// Who takes tokens back (RFC 7009).
+    pub revoke_url: Option<Url>,
+    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
+    /// of the same host as `authorize_url`.
+    pub issuer: Option<String>,
+    /// What is asked for besides the scope, so that the answer tells who signed in.
+    pub identity_scope: String,
 }
 
 /// Who gives a managed identity's token.

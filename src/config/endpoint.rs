@@ -12,7 +12,7 @@ use super::preset::{Cloud, Issuer, Preset};
 use super::section::Section;
 use super::sign_in;
 use super::value::Written;
-use super::{Grant, OAuth, Transport};
+use super::{Grant, OAuth, Transport, proxy};
 use std::time::Duration;
 use url::Url;
 
@@ -56,9 +56,10 @@ pub(super) fn oauth(
     }
     let consent = sign_in::consent(&section, asked, token_url.as_ref());
     let ca_file = ca_file(&section, around);
+    let proxy = proxy::oauth(&section, around);
     let timeout = section.within("timeout", Duration::from_secs(30), Duration::from_secs(1)..=YEAR);
     section.finish(&[]);
-    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, timeout, consent })
+    Some(OAuth { token_url: token_url?, scope: scope?, ca_file, proxy, timeout, consent })
 }
 
 /// Where a token comes from that no endpoint gives: to be shown, never to be asked.
@@ -71,6 +72,7 @@ fn origin(section: &Section<'_>, grant: &Option<Grant>) -> Option<Url> {
         Grant::TokenCommand { program, .. } => {
             Url::parse(&format!("exec:{}", program.display())).ok()
         }
+        Grant::Tokenless => Url::parse("none:").ok(),
         Grant::TokenFile { file } => {
             let path = std::path::absolute(file.path()).ok()?;
             Url::from_file_path(path).ok()

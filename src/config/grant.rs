@@ -14,7 +14,7 @@ use super::section::Section;
 use super::sign_in;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Application, Grant, Proof, SecretFile, SignInBy};
+use super::{Application, Grant, Proof, SecretFile, SignInBy, login};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ pub(super) enum GrantWord {
     ServiceAccount,
     TokenCommand,
     TokenFile,
+    Tokenless,
 }
 
 words!(GrantWord {
@@ -39,6 +40,7 @@ words!(GrantWord {
     "device_code" => DeviceCode, "refresh_token" => RefreshToken, "password" => Password,
     "workload_identity" => WorkloadIdentity, "managed_identity" => ManagedIdentity,
     "service_account" => ServiceAccount, "token_command" => TokenCommand, "token_file" => TokenFile,
+    "none" => Tokenless,
 } later {});
 
 impl GrantWord {
@@ -54,7 +56,7 @@ impl GrantWord {
 
     /// Whether no token endpoint is asked.
     pub fn is_brokered(self) -> bool {
-        matches!(self, Self::TokenCommand | Self::TokenFile)
+        matches!(self, Self::TokenCommand | Self::TokenFile | Self::Tokenless)
     }
 
     /// Whether an application asks, and proves itself in whichever way it can.
@@ -79,6 +81,7 @@ impl GrantWord {
             Self::ServiceAccount => &["service_account_file"],
             Self::TokenCommand => &["token_command"],
             Self::TokenFile => &["token_file"],
+            Self::Tokenless => &["username", "password", "password_file"],
         }
     }
 }
@@ -140,15 +143,29 @@ pub(super) struct Keys {
     token_file: Option<SecretFile>,
 }
 
-/// The grant of one account; none where a problem was found that leaves none to build.
+/// The grant of one account, none where a problem was found that leaves none to build; and what was written
+/// for a smart host.
 pub(super) fn grant(
     section: &Section<'_>,
     around: &Surroundings<'_>,
     preset: Preset,
     word: Option<GrantWord>,
     mailbox: Option<&Address>,
-) -> Option<Grant> {
+) -> (Option<Grant>, login::Written) {
     let keys = keys(section, around, preset, word, mailbox);
+    let (username, password) = (keys.username.clone(), keys.password.clone());
+    let grant = checked(section, around, preset, word, keys, mailbox);
+    (grant, login::Written { word, username, password })
+}
+
+fn checked(
+    section: &Section<'_>,
+    around: &Surroundings<'_>,
+    preset: Preset,
+    word: Option<GrantWord>,
+    keys: Keys,
+    mailbox: Option<&Address>,
+) -> Option<Grant> {
     if preset.is_entra() {
         keys.application.check_entra(section);
     }
@@ -283,13 +300,7 @@ fn build(
             let application = Application { client_id: client_id?, proof };
             Some(Grant::ClientCredentials { application })
         }
-        GrantWord::ManagedIdentity => {
-            let client_id = keys.application.client_id;
-            let by_id = client_id.is_some();
-            let host =
-                identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
-            Some(Grant::ManagedIdentity { client_id, host })
-        }
+        GrantWord::ManagedIdentity => managed_identity(section, around, keys),
         GrantWord::ServiceAccount => {
             needed("service_account_file", "write the name of the key file, JSON, from Google");
             let subject = mailbox?.to_string();
@@ -304,7 +315,15 @@ fn build(
             needed("token_file", "write the name of the file that another program renews");
             Some(Grant::TokenFile { file: keys.token_file? })
         }
+        GrantWord::Tokenless => Some(Grant::Tokenless),
     }
+}
+
+fn managed_identity(section: &Section<'_>, around: &Surroundings<'_>, keys: Keys) -> Option<Grant> {
+    let client_id = keys.application.client_id;
+    let by_id = client_id.is_some();
+    let host = identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
+    Some(Grant::ManagedIdentity { client_id, host })
 }
 
 const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";

@@ -20,10 +20,12 @@ mod identity;
 mod limit;
 mod listener;
 mod local;
+mod login;
 mod network;
 mod notify;
 mod preset;
 mod problem;
+mod proxy;
 mod queue;
 mod secrets;
 mod section;
@@ -33,23 +35,32 @@ mod surroundings;
 mod tree;
 mod user;
 mod value;
+mod wire;
 
+pub use account::OnUncertain;
+pub use admin::{Admin, Group};
 pub use certificate::{Identity, IdentityError};
-pub use credential::{Application, Certificate, Grant, IdentityHost, Proof, SignIn, SignInBy};
+pub use credential::{
+    Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
+};
 pub use glance::Glance;
 pub use graph::{Graph, Transport, Upload};
 pub use limit::Limit;
 pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use login::{Login, Sasl};
+pub use network::Network;
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
+pub use proxy::{HttpProxy, Proxy, ProxyScheme};
 pub use queue::Queue;
 pub use secrets::SecretFile;
 pub use show::{Settings, keys};
+pub use wire::{Chunking, UpstreamTls};
 
 use crate::mail::rewrite::When;
 use crate::mail::{Address, Local, Pattern};
 use crate::secret::Secret;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -216,15 +227,6 @@ pub enum Received {
     None,
 }
 
-/// An address range, `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The address with its host bits zero.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u8,
-}
-
 /// One `[[account]]`: a mailbox we send through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -261,38 +263,6 @@ pub enum Audience {
     Graph,
 }
 
-/// `[account.oauth]`, filled from preset and tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OAuth {
-    /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
-    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
-    pub token_url: url::Url,
-    /// What is asked for.
-    pub scope: String,
-    /// Certificates trusted besides the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// How long one request may take.
-    pub timeout: Duration,
-    /// Where a person signs in; empty with grants that need none.
-    pub consent: Consent,
-}
-
-/// Where a person signs in, and takes it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consent {
-    /// Where the browser is sent; may hold a query of its own (RFC 6749 §3.1).
-    pub authorize_url: Option<url::Url>,
-    /// Who gives codes to type in (RFC 8628 §3.1).
-    pub device_url: Option<url::Url>,
-    /// Who takes tokens back (RFC 7009).
-    pub revoke_url: Option<url::Url>,
-    /// What the browser's answer must name as its sender (RFC 9207). Without it a name that comes must be
-    /// of the same host as `authorize_url`.
-    pub issuer: Option<String>,
-    /// What is asked for besides the scope, so that the answer tells who signed in.
-    pub identity_scope: String,
-}
-
 /// `[account.upstream]`, filled from preset and cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -302,6 +272,12 @@ pub struct Upstream {
     pub port: u16,
     /// How the connection becomes safe.
     pub tls: UpstreamTls,
+    /// How it learns who we are.
+    pub login: Login,
+    /// The mechanism of AUTH.
+    pub sasl: Sasl,
+    /// Who connects us to it; none = straight.
+    pub proxy: Option<Proxy>,
     /// Certificates trusted besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
     /// Connections at once, per mailbox.
@@ -326,33 +302,6 @@ pub struct Upstream {
     pub binarymime: bool,
     /// Whether small mail goes in one flight.
     pub chunking: Chunking,
-}
-
-/// Whether BDAT (RFC 3030) carries small mail in one flight with its envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunking {
-    /// Where the server offers CHUNKING and PIPELINING.
-    Auto,
-    /// Never: DATA, except for binary mail.
-    Off,
-}
-
-/// How the connection to the upstream becomes safe. There is no "none": a token goes over it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamTls {
-    /// TLS from the first octet (RFC 8314).
-    Implicit,
-    /// STARTTLS (RFC 3207), never optional.
-    StartTls,
-}
-
-/// What happens to a mail whose fate is unknown: the connection was lost after the final dot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUncertain {
-    /// It waits for a person.
-    Hold,
-    /// It is sent again with the same Message-ID.
-    Retry,
 }
 
 /// One `[[user]]`: local name and password of a program.
@@ -390,26 +339,6 @@ pub struct Headers {
     pub remove_bcc: bool,
     /// Remove `Return-Path:`.
     pub remove_return_path: bool,
-}
-
-/// `[admin]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The Unix socket; none = the word `off`.
-    pub socket: Option<PathBuf>,
-    /// Who may use it besides root and our own user.
-    pub group: Option<Group>,
-    /// Where a command may find it besides.
-    pub others: Vec<PathBuf>,
-}
-
-/// A group of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// By its name in /etc/group.
-    Name(String),
-    /// By its number.
-    Number(u32),
 }
 
 /// `[log]`.

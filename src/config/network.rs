@@ -3,11 +3,20 @@
 //! It promises that a listener's address is never looked up in DNS, that a network has its host bits
 //! zero, and that no URL sends a secret unencrypted past this machine.
 
+use super::ListenAddress;
 use super::tree::Node;
 use super::value::{Written, Wrong, each, list, quote, text};
-use super::{ListenAddress, Network};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+/// An address range, `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The address with its host bits zero.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
+}
 
 /// Addresses to bind.
 impl Written for Vec<ListenAddress> {

@@ -66,9 +66,6 @@ pub(super) fn notify(section: Section<'_>, around: &Surroundings<'_>, names: &[S
     if account.is_some() && !section.is_given("mail_to") {
         section.doubt("account", "means nothing without mail_to", "write mail_to, or leave it out");
     }
-    if section.is_given("command_timeout") && command.is_none() {
-        section.doubt("command_timeout", "means nothing without command", "leave it out");
-    }
     let command = command.and_then(|command| hook(&section, around, command));
     section.finish(&[]);
     Notify { command, command_timeout: timeout, mail_to, account }
@@ -134,7 +131,6 @@ mod tests {
                 "notify.command: /nonexistent/hook cannot be read",
             ),
             ("account = \"erp\"", "notify.account: means nothing without mail_to"),
-            ("command_timeout = \"9s\"", "notify.command_timeout: means nothing without command"),
         ] {
             let config = read(notify).expect(notify);
             let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();

@@ -108,6 +108,18 @@ const ENTRA: [Grant; 9] = [
     BROKERED[1],
 ];
 
+const OUTLOOK: [Grant; 5] =
+    [Grant::AuthorizationCode, Grant::DeviceCode, Grant::RefreshToken, BROKERED[0], BROKERED[1]];
+
+/// Google's codes to type in (RFC 8628) do not reach the scope of mail.
+const GMAIL: [Grant; 5] = [
+    Grant::ServiceAccount,
+    Grant::AuthorizationCode,
+    Grant::RefreshToken,
+    BROKERED[0],
+    BROKERED[1],
+];
+
 impl Preset {
     /// What is known of it.
     pub fn facts(self) -> Facts {
@@ -121,13 +133,7 @@ impl Preset {
             Self::Outlook => Facts {
                 smtp: Some("smtp-mail.outlook.com"),
                 issuer: Issuer::Entra(Some("consumers")),
-                grants: &[
-                    Grant::AuthorizationCode,
-                    Grant::DeviceCode,
-                    Grant::RefreshToken,
-                    BROKERED[0],
-                    BROKERED[1],
-                ],
+                grants: &OUTLOOK,
                 consent: ENTRA_SITES,
             },
             Self::Hve => Facts {
@@ -142,14 +148,7 @@ impl Preset {
                     "https://oauth2.googleapis.com/token",
                     "https://mail.google.com/",
                 ),
-                // Google's codes to type in (RFC 8628) do not reach the scope of mail.
-                grants: &[
-                    Grant::ServiceAccount,
-                    Grant::AuthorizationCode,
-                    Grant::RefreshToken,
-                    BROKERED[0],
-                    BROKERED[1],
-                ],
+                grants: &GMAIL,
                 consent: GOOGLE_SITES,
             },
             Self::Yahoo => Facts {
@@ -171,6 +170,7 @@ impl Preset {
                     Grant::ServiceAccount,
                     BROKERED[0],
                     BROKERED[1],
+                    Grant::Tokenless,
                 ],
                 consent: UNKNOWN_SITES,
             },

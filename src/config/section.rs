@@ -298,7 +298,9 @@ impl<'a> Section<'a> {
 }
 
 /// Whether the value of a key must not be shown. Files of secrets are names only, yet people paste the
-/// secret itself there.
+/// secret itself there; the URL of a proxy holds one.
 pub(super) fn may_hold_secret(key: &str) -> bool {
-    ["secret", "password", "token"].iter().any(|word| key.contains(word)) && key != "token_url"
+    key == "proxy"
+        || ["secret", "password", "token"].iter().any(|word| key.contains(word))
+            && key != "token_url"
 }

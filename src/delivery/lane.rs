@@ -5,13 +5,14 @@
 //! It judges nothing and notes nothing about mails: that is `attempt`'s part.
 
 mod begin;
+mod snapshot;
 
 use self::begin::Begun;
 use super::attempt::{Ended, Member, Stuck};
 use super::day::Day;
 use super::limits::{Pace, Slots, grown, stricter};
 use super::plan::Lesson;
-use super::standing::tell;
+use super::standing::{LaneStanding, tell};
 use super::trouble::{Change, Trouble, learn};
 use super::{Settings, Shared, turn};
 use crate::config::{Account, Limit, Upstream};
@@ -19,7 +20,7 @@ use crate::oauth::TokenSource;
 use crate::upstream::Courier;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
@@ -47,6 +48,8 @@ pub(super) enum Order<C> {
     Serve(Arc<Settings>, Vec<Member<C>>),
     /// The account may have been mended: try it now.
     Resume(String),
+    /// Say how things stand.
+    Tell(oneshot::Sender<LaneStanding>),
     /// Begin nothing more.
     Drain,
 }
@@ -79,6 +82,8 @@ pub(super) struct Lane<T, C> {
     slots: Slots,
     day: Day,
     busy_in_row: u32,
+    /// Why fewer connections are used, or were.
+    slowed: Option<&'static str>,
     /// Nothing is begun before: the upstream is crowded.
     not_before: Option<Instant>,
     tries: JoinSet<Ended>,
@@ -99,6 +104,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             slots: Slots::new(Limit::Unlimited),
             day: Day::new(format!("{} {}", lane.0, lane.1)),
             busy_in_row: 0,
+            slowed: None,
             not_before: None,
             tries: JoinSet::new(),
             stuck: Arc::default(),
@@ -143,6 +149,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     trouble.until = Instant::now().into_std();
                 }
             }
+            // Fails where whoever asked has gone.
+            Order::Tell(told) => drop(told.send(self.snapshot())),
             Order::Drain => {
                 self.closing = true;
                 // An account that moves to another lane rings there from now on.
@@ -280,6 +288,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         match &ended.lesson {
             Lesson::Busy(known, wished) => {
                 self.slots.lower(now.into_std());
+                self.slowed = Some(known.meaning);
                 let pause = grown(CROWDED, self.busy_in_row).max(wished.unwrap_or_default());
                 self.not_before = Some(now + pause);
                 self.busy_in_row = self.busy_in_row.saturating_add(1);

@@ -52,6 +52,11 @@ impl Pace {
         *self = fresh;
     }
 
+    /// How many may go in a minute; none where there is no limit.
+    pub fn most(&self) -> Option<u32> {
+        self.limit.as_ref().map(|refill| refill.burst)
+    }
+
     /// How many may go now.
     pub fn ready(&self, now: Instant) -> usize {
         let Some(refill) = &self.limit else { return usize::MAX };
@@ -106,6 +111,11 @@ impl Slots {
         let was_full = self.now == self.most;
         self.most = most(limit);
         self.now = if was_full { self.most } else { self.now.min(self.most) };
+    }
+
+    /// How many the configuration allows.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// The upstream complained: one fewer, never none.

@@ -32,7 +32,7 @@ use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
 pub use health::Health;
-pub use standing::Standing;
+pub use standing::{LaneStanding, Standing};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +44,9 @@ use tokio::time::Instant;
 
 /// So much further ahead than any pause a due time may lie before the clock is blamed for it.
 const SLACK: Duration = Duration::from_secs(10 * 60);
+
+/// How long a lane may take to say how it stands.
+const LANE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells the time of day.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -102,6 +105,7 @@ pub struct Watch {
     orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
     health: Health,
+    hand: Arc<Mutex<HashMap<Id, String>>>,
 }
 
 impl Watch {
@@ -125,6 +129,30 @@ impl Watch {
     pub fn health(&self) -> Health {
         self.health.clone()
     }
+
+    /// Mails that are being tried now.
+    pub fn in_hand(&self) -> Vec<Id> {
+        lock(&self.hand).keys().copied().collect()
+    }
+
+    /// How the lanes stand, by mailbox. One that gives no answer within a moment (it waits for the disk, or
+    /// has ended) is left out.
+    pub async fn lanes(&self) -> Vec<LaneStanding> {
+        let (told, lines) = oneshot::channel();
+        let _ = self.orders.send(Command::Lanes(told));
+        let all = async {
+            let mut lanes = Vec::new();
+            for line in lines.await.unwrap_or_default() {
+                lanes.extend(
+                    tokio::time::timeout(LANE_PATIENCE, line).await.ok().and_then(Result::ok),
+                );
+            }
+            lanes
+        };
+        let mut lanes = tokio::time::timeout(LANE_PATIENCE * 5, all).await.unwrap_or_default();
+        lanes.sort_by(|one, other| (&one.mailbox, &one.host).cmp(&(&other.mailbox, &other.host)));
+        lanes
+    }
 }
 
 impl Delivery {
@@ -143,13 +171,14 @@ impl Delivery {
         F: Fn(&Account) -> Arc<C> + Send + 'static,
     {
         let health = Health::default();
+        let hand: Arc<Mutex<HashMap<Id, String>>> = Arc::default();
         let pulse = Arc::new(Pulse::new());
         let shared =
-            Arc::new(Shared { queue, tokens, hand: Arc::default(), health: health.clone() });
+            Arc::new(Shared { queue, tokens, hand: Arc::clone(&hand), health: health.clone() });
         let (orders, inbox) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
         supervisor.serve(accounts);
-        let watch = Watch { orders, pulse, health };
+        let watch = Watch { orders, pulse, health, hand };
         Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
     }
 

@@ -26,6 +26,35 @@ pub struct Standing {
     pub until: SystemTime,
 }
 
+/// How a lane stands: what runs through one mailbox, and why not more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStanding {
+    /// The mailbox, as its first account writes it.
+    pub mailbox: String,
+    /// The upstream's host.
+    pub host: String,
+    /// The accounts that share it.
+    pub accounts: Vec<String>,
+    /// Tries under way.
+    pub running: usize,
+    /// Tries that may be under way now.
+    pub slots: usize,
+    /// Tries that the configuration allows at once.
+    pub configured: usize,
+    /// Why there are fewer slots, or none for a while: what the upstream's complaint means.
+    pub slowed: Option<String>,
+    /// Nothing is begun for so long.
+    pub rests: Option<Duration>,
+    /// Messages a minute; none where there is no limit.
+    pub pace: Option<u32>,
+    /// Messages that may go now.
+    pub pace_left: usize,
+    /// When the next one may, where none may now.
+    pub pace_next: Option<Duration>,
+    /// The store does not take what became of a mail: nothing more is begun until it does.
+    pub is_stuck: bool,
+}
+
 /// Logs a change and keeps it for `status`.
 pub(super) fn tell<T>(
     shared: &Shared<T>,

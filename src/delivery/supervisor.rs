@@ -5,6 +5,7 @@
 
 use super::attempt::Member;
 use super::lane::{Key, Lane, Order, key};
+use super::standing::LaneStanding;
 use super::{Settings, Shared};
 use crate::config::Account;
 use crate::oauth::TokenSource;
@@ -24,6 +25,8 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(super) enum Command {
     Reload(Settings, Vec<Arc<Account>>),
     Resume(String),
+    /// Every lane's answer comes over a line of its own.
+    Lanes(oneshot::Sender<Vec<oneshot::Receiver<LaneStanding>>>),
     Drain(Instant, oneshot::Sender<usize>),
 }
 
@@ -108,6 +111,8 @@ where
                             let _ = lane.orders.send(Order::Resume(account.clone()));
                         }
                     }
+                    // Fails where whoever asked has gone.
+                    Some(Command::Lanes(told)) => drop(told.send(self.ask())),
                     Some(Command::Drain(until, done)) => {
                         let _ = done.send(self.drain(until).await);
                         return;
@@ -115,6 +120,15 @@ where
                 },
             }
         }
+    }
+
+    fn ask(&self) -> Vec<oneshot::Receiver<LaneStanding>> {
+        let ask = |lane: &Running<C>| {
+            let (told, answer) = oneshot::channel();
+            let _ = lane.orders.send(Order::Tell(told));
+            answer
+        };
+        self.lanes.values().map(ask).collect()
     }
 
     /// Gives each lane its accounts; lanes without any end when their tries have ended.

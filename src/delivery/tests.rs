@@ -38,6 +38,8 @@ struct Script {
     seen: Mutex<Vec<Seen>>,
     now: AtomicUsize,
     most: AtomicUsize,
+    /// How often it was asked to let its idle connections go.
+    closed: AtomicUsize,
     dsn: bool,
 }
 
@@ -52,6 +54,7 @@ impl Script {
             seen: Mutex::default(),
             now: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             dsn,
         })
     }
@@ -99,6 +102,10 @@ impl Courier for Script {
         }
         self.now.fetch_sub(1, Ordering::SeqCst);
         Outcome { recipients, dsn: self.dsn }
+    }
+
+    async fn close_idle(&self) {
+        self.closed.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -150,6 +157,9 @@ fn account(name: &str, mailbox: &str) -> Account {
             host: "smtp.office365.com".into(),
             port: 587,
             tls: UpstreamTls::StartTls,
+            login: crate::config::Login::Token,
+            sasl: crate::config::Sasl::Auto,
+            proxy: None,
             ca_file: None,
             connections: Limit::AtMost(3),
             messages_per_minute: Limit::Unlimited,
@@ -170,6 +180,7 @@ fn account(name: &str, mailbox: &str) -> Account {
                 .expect("url"),
             scope: "https://outlook.office365.com/.default".into(),
             ca_file: None,
+            proxy: crate::config::HttpProxy::Environment,
             timeout: Duration::from_secs(30),
             consent: Default::default(),
         },

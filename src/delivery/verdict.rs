@@ -86,6 +86,7 @@ pub fn judge(failure: &Failure) -> Verdict {
     match &failure.fault {
         Fault::Local(_) => Verdict::Local,
         Fault::Reply(reply) => judge_reply(failure.stage, reply),
+        Fault::Login(reply) => judge_login(reply),
         Fault::NotOffered(what) => judge_missing(what, failure.stage),
         Fault::TooLarge { .. } => Verdict::Bounce { status: Enhanced(5, 3, 4), known: None },
         Fault::Unfit(_) => Verdict::Bounce { status: Enhanced(5, 6, 0), known: None },
@@ -94,7 +95,7 @@ pub fn judge(failure: &Failure) -> Verdict {
         }
         // Once the dot is on the wire, only a reply tells what became of the mail.
         _ if failure.stage >= Stage::Dot => Verdict::Uncertain,
-        Fault::Tls(_) => Verdict::Retry { reach: Reach::Server, known: None },
+        Fault::Tls(_) | Fault::Proxy(_) => Verdict::Retry { reach: Reach::Server, known: None },
         Fault::Timeout | Fault::Closed | Fault::Dns(_) | Fault::Network(_) | Fault::Protocol(_) => {
             Verdict::Retry { reach: reach(failure.stage), known: None }
         }
@@ -201,6 +202,22 @@ fn judge_known(stage: Stage, reply: &Reply, known: &'static Known) -> Option<Ver
     }
 }
 
+/// A password does not change by itself, and the same one again and again may lock the user there.
+fn judge_login(reply: &Reply) -> Verdict {
+    if !reply.is_permanent() {
+        return Verdict::Retry { reach: Reach::Server, known: None };
+    }
+    Verdict::PauseAccount(Pause {
+        class: Class::Administrator,
+        quota: false,
+        meaning: Cow::Borrowed("the server does not take this user name and password"),
+        remedy: Cow::Borrowed(
+            "correct username and password_file of account {account}, then reload (SIGHUP)",
+        ),
+        retry_after: None,
+    })
+}
+
 /// RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1: what the mail needs and the server lacks fails the mail;
 /// what the connection needs is mended elsewhere.
 fn judge_missing(what: &str, stage: Stage) -> Verdict {
@@ -234,10 +251,20 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
             "the server offers no TLS, and without it no token is sent; check host, port and tls of [account.upstream], \
              or a firewall that inspects SMTP",
         ),
+        Fault::Login(_) => Some(
+            "the server does not take this user name and password; correct username and password_file of the account",
+        ),
+        Fault::NotOffered("AUTH PLAIN" | "AUTH LOGIN" | "AUTH PLAIN or LOGIN") => Some(
+            "the server offers no such login; check host, port, tls and sasl of [account.upstream], or leave username and password \
+             out if it knows this machine by its address",
+        ),
         Fault::NotOffered(_) if failure.stage <= Stage::Auth => Some(
-            "the server offers no AUTH XOAUTH2; check host and port of [account.upstream], or a firewall that inspects SMTP",
+            "the server offers no login by such a token (AUTH XOAUTH2, OAUTHBEARER); check host and port of [account.upstream], or a firewall that inspects SMTP",
         ),
         Fault::Tls(distrust) => Some(distrust.remedy),
+        Fault::Proxy(_) => Some(
+            "the proxy did not connect us to the server; check proxy of [account.upstream], and what the proxy allows",
+        ),
         Fault::Dns(_) => Some(
             "the server's name was not resolved; check host of [account.upstream] and the DNS here",
         ),
@@ -675,6 +702,23 @@ mod tests {
         }
         assert_eq!(word(&at(Stage::Dot, "354 go on")), "uncertain");
         assert_eq!(word(&at(Stage::Data, "250 odd")), "retry");
+    }
+
+    #[test]
+    fn a_password_that_is_refused_waits_for_somebody_and_never_condemns_a_mail() {
+        let judged = |line| {
+            let failure = Failure { stage: Stage::Auth, fault: Fault::Login(wire(line)) };
+            assert!(explain(&failure).is_some_and(|text| text.contains("password_file")));
+            judge(&failure)
+        };
+        for line in ["535 5.7.8 Error: authentication failed", "535 5.7.3 no", "501 what"] {
+            let Verdict::PauseAccount(pause) = judged(line) else { panic!("{line}") };
+            assert!(pause.remedy.contains("password_file") && !pause.quota, "{line}");
+        }
+        assert_eq!(word(&judged("454 4.7.0 Temporary authentication failure")), "retry server");
+        let proxy = Failure { stage: Stage::Connect, fault: Fault::Proxy("is down".into()) };
+        assert_eq!(word(&judge(&proxy)), "retry server");
+        assert!(explain(&proxy).is_some_and(|text| text.contains("proxy of [account.upstream]")));
     }
 
     #[test]

@@ -34,9 +34,10 @@ pub(super) async fn given_up(
             state: Some(State::Failed),
             after,
             most: PAGE,
+            ..Filter::default()
         };
-        let entries = queue.list(filter).await?;
-        for entry in &entries {
+        let page = queue.page(filter).await?;
+        for entry in &page.mails {
             let pile = match entry.is_bounce {
                 false => &mut all.mails,
                 true if is_notice(entry, told) => &mut all.notices,
@@ -44,8 +45,8 @@ pub(super) async fn given_up(
             };
             add(pile, entry);
         }
-        after = entries.last().map(|entry| entry.id);
-        if entries.len() < PAGE {
+        after = page.next;
+        if after.is_none() {
             return Ok(all);
         }
     }

@@ -7,6 +7,7 @@
 //! scope and endpoint share one token. It must not log tokens or bodies, nor judge answers: that is
 //! done in `response` and `diagnosis`.
 
+use super::ends::End;
 use super::provider::Provider;
 use super::renewal::{Keeping, Refresh, now, told};
 use super::response::Fault;
@@ -286,7 +287,7 @@ impl Keeper {
     /// Asks for every token that is not at hand, without waiting: a fault shows before the first
     /// mail. Needs the runtime.
     pub fn start(&self) {
-        for kept in self.accounts.load().values() {
+        for kept in self.accounts.load().values().filter(|kept| !is_tokenless(&kept.account)) {
             kept.keeping.tend();
             let mut credential = kept.keeping.credential();
             kept.keeping.look(&mut credential);
@@ -302,6 +303,15 @@ impl Keeper {
         self.bell.notified().await;
     }
 
+    /// What of an account ends when, as far as it is known. Blocks for the disk.
+    pub fn ends(&self, name: &str) -> Vec<End> {
+        let Some(kept) = self.accounts.load().get(name).cloned() else { return Vec::new() };
+        let vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = vault.zip(request::seed(&kept.account));
+        let held = held.and_then(|(vault, (seed, _))| vault.held(name, &seed));
+        super::ends::ends(&kept.account, held.as_ref())
+    }
+
     /// How every account stands, by name.
     pub fn status(&self) -> Vec<AccountStatus> {
         let now = now();
@@ -309,6 +319,7 @@ impl Keeper {
             .accounts
             .load()
             .values()
+            .filter(|kept| !is_tokenless(&kept.account))
             .map(|Kept { account, keeping, .. }| {
                 let credential = keeping.credential();
                 let trouble = credential.trouble();
@@ -374,6 +385,9 @@ impl TokenSource for Keeper {
             };
             let keeping = Arc::clone(kept.keeping_for(audience));
             let account = kept.account;
+            if is_tokenless(&account) {
+                return Ok(AccessToken::of_nobody());
+            }
             let mut changed = keeping.changed.subscribe();
             keeping.tend();
             {
@@ -425,6 +439,11 @@ fn same_credential(one: &Account, other: &Account) -> bool {
         && is_high_volume(one) == is_high_volume(other)
 }
 
+/// Whether there is no token to be had: a smart host.
+fn is_tokenless(account: &Account) -> bool {
+    account.grant == Grant::Tokenless
+}
+
 /// Whether nobody signed in since, here or by another process.
 fn is_latest(keeping: &Keeping, vault: Option<&Arc<Vault>>) -> bool {
     let (Some(refresh), Some(vault)) = (&keeping.refresh, vault) else { return true };
@@ -438,7 +457,7 @@ fn is_high_volume(account: &Account) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::{Reply, StandIn, app_only, application, delegated};
+    use super::super::stand_in::{Reply, StandIn, app_only, application, delegated, signed_in};
     use super::*;
     use std::future::Future;
     use std::pin::pin;
@@ -751,6 +770,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn b15_a_late_answer_of_an_older_sign_in_never_replaces_a_newer_one() {
+        let house = House::build().await;
+        let keeper = house.keeper([signed_in("erp", &house.idp.url)]);
+        let waits = keeper.access_token("erp").await.unwrap_err();
+        assert_eq!(waits.remedy.as_deref(), Some("submitd login erp"));
+        assert_eq!(waits.class, Class::SignIn);
+        assert_eq!(house.idp.count(), 0, "there is nothing to ask with");
+        keeper.adopt("erp", &Secret::new("first")).unwrap();
+        house.idp.will([Reply::token("a", Some("first-rotated"), 3600)]);
+        assert_eq!(token(&keeper).await, "a");
+        // A renewal is under way while somebody signs in again.
+        house.idp.close();
+        house.idp.will([Reply::token("late", Some("late-rotated"), 3600)]);
+        let old = keeper.accounts.load()["erp"].keeping.clone();
+        old.ask(&mut old.credential());
+        house.idp.arrived(2).await;
+        keeper.adopt("erp", &Secret::new("second")).unwrap();
+        house.idp.will([Reply::token("b", Some("second-rotated"), 3600).at_once()]);
+        assert_eq!(token(&keeper).await, "b");
+        let mut changed = old.changed.subscribe();
+        house.idp.open();
+        changed.changed().await.unwrap();
+        assert_eq!(house.idp.field(3, "refresh_token"), "second");
+        assert_eq!(token(&keeper).await, "b");
+        // The next start, and a sign-in by another process that a reload finds.
+        let next = house.keeper([signed_in("erp", &house.idp.url)]);
+        token(&next).await;
+        assert_eq!(house.idp.field(4, "refresh_token"), "second-rotated");
+        next.adopt("erp", &Secret::new("third")).unwrap();
+        keeper.replace(&[Arc::new(signed_in("erp", &house.idp.url))]).unwrap();
+        token(&keeper).await;
+        assert_eq!(house.idp.field(5, "refresh_token"), "third");
+        // Forgotten: what was there is handed out once, and nothing is asked with it.
+        assert!(keeper.forget("erp").unwrap().is_some());
+        assert!(keeper.forget("erp").unwrap().is_none());
+        assert!(keeper.access_token("erp").await.is_err());
+        assert_eq!(house.idp.count(), 5);
+        let others = house.app_only();
+        assert!(matches!(others.adopt("erp", &Secret::new("x")), Err(AdoptError::NoSignIn(_))));
+        assert!(matches!(others.adopt("crm", &Secret::new("x")), Err(AdoptError::Unknown(_))));
+    }
+
+    #[tokio::test]
     async fn a_reload_keeps_tokens_of_what_is_unchanged_and_asks_anew_for_the_rest() {
         let house = House::build().await;
         let url = &house.idp.url;
@@ -782,6 +844,23 @@ mod tests {
         let error = keeper.access_token("erp").await.unwrap_err();
         assert_eq!(error.class, Class::Administrator);
         assert!(error.message.contains("no account \"erp\""));
+    }
+
+    #[tokio::test]
+    async fn an_account_that_sends_nothing_uses_its_refresh_token_all_the_same() {
+        let house = House::build().await;
+        house.idp.will([1, 2, 3].map(|number| {
+            Reply::token(&format!("token-{number}"), Some(&format!("refresh-{number}")), 1)
+        }));
+        let keeper = house.delegated("seed");
+        keeper.start();
+        // Nobody asks for a token; a provider forgets a refresh token that is not used for 90 days.
+        house.idp.arrived(3).await;
+        let used = [1, 2, 3].map(|request| house.idp.field(request, "refresh_token"));
+        assert_eq!(used, ["seed", "refresh-1", "refresh-2"]);
+        let vault = Vault::open(house.directory.path(), &keeper.key).unwrap();
+        let held = vault.held("erp", &Secret::new("seed")).unwrap();
+        assert!(held.used.is_some_and(|used| used.elapsed().unwrap().as_secs() < 600));
     }
 
     #[tokio::test]

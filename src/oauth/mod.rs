@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod claims;
 mod der;
 pub mod ends;
+mod granted;
 pub mod keeper;
 pub mod login;
 mod managed;
@@ -43,6 +44,14 @@ pub struct AccessToken {
     pub usable_until: Instant,
     /// Counts up with every token of this credential: tells whether a refused one is still the current.
     pub version: u64,
+}
+
+impl AccessToken {
+    /// For a smart host that wants none: empty, and never old.
+    fn of_nobody() -> Self {
+        let year = Duration::from_secs(365 * 86_400);
+        Self { secret: Secret::new(""), usable_until: Instant::now() + year, version: 0 }
+    }
 }
 
 /// No token could be had.

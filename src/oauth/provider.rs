@@ -8,7 +8,7 @@
 use super::request::{self, BY_ASSERTION, application_form, asking, bearer_form, scopes, secrets};
 use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
 use super::{assertion, broker, managed};
-use crate::config::{Account, Application, Grant, OAuth, Proof};
+use crate::config::{Account, Application, Grant, HttpProxy, OAuth, Proof, Proxy};
 use crate::secret::Secret;
 use crate::tls;
 use oauth2::{
@@ -16,18 +16,16 @@ use oauth2::{
     ResourceOwnerUsername,
 };
 use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// What a connection trusts and how it goes out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Way {
     ca_file: Option<PathBuf>,
-    /// Past every proxy.
-    direct: bool,
+    proxy: HttpProxy,
     plain: bool,
     /// Connecting takes no time there, or never ends.
     brief: bool,
@@ -36,7 +34,7 @@ struct Way {
 /// Asks token endpoints. Connections are kept and shared by all accounts that trust the same.
 #[derive(Debug, Default)]
 pub struct Provider {
-    clients: Mutex<HashMap<Way, reqwest::Client>>,
+    clients: Mutex<Vec<(Way, reqwest::Client)>>,
 }
 
 impl Provider {
@@ -167,20 +165,24 @@ impl Provider {
         of_host: bool,
     ) -> Result<reqwest::Client, Fault> {
         let way = way(url, oauth, of_host)?;
-        let held = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&way).cloned();
-        if let Some(client) = held {
-            return Ok(client);
+        let held = |known: &&(Way, reqwest::Client)| known.0 == way;
+        if let Some((_, client)) = self.clients().iter().find(held) {
+            return Ok(client.clone());
         }
         // Reading the system's certificates takes some 20 ms.
         let wanted = way.clone();
         let client = blocking(move || build(&wanted)).await?;
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(way, client.clone());
+        self.clients().push((way, client.clone()));
         Ok(client)
     }
 
     /// Forgets connections and certificates: `ca_file` is read again at the next request.
     pub fn forget(&self) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.clients().clear();
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Vec<(Way, reqwest::Client)>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -231,7 +233,9 @@ fn way(url: &url::Url, oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
     if plain && !local {
         return Err(Fault::Trust("the token endpoint is not https".to_owned()));
     }
-    Ok(Way { ca_file: oauth.ca_file.clone(), direct: local || of_host, plain, brief: of_host })
+    // A proxy cannot know what our own loopback is.
+    let proxy = if local || of_host { HttpProxy::None } else { oauth.proxy.clone() };
+    Ok(Way { ca_file: oauth.ca_file.clone(), proxy, plain, brief: of_host })
 }
 
 fn build(way: &Way) -> Result<reqwest::Client, Fault> {
@@ -247,9 +251,21 @@ fn build(way: &Way) -> Result<reqwest::Client, Fault> {
         // Tokens are asked for about once an hour.
         .pool_idle_timeout(Duration::from_secs(20))
         .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
-    // A system proxy cannot know what our own loopback is.
-    let builder = if way.direct { builder.no_proxy() } else { builder };
+    let builder = match &way.proxy {
+        HttpProxy::Environment => builder,
+        HttpProxy::None => builder.no_proxy(),
+        HttpProxy::By(proxy) => builder.no_proxy().proxy(by(proxy)?),
+    };
     builder.build().map_err(|error| Fault::Trust(chain(&error)))
+}
+
+fn by(proxy: &Proxy) -> Result<reqwest::Proxy, Fault> {
+    let by = reqwest::Proxy::all(proxy.to_string());
+    let by = by.map_err(|error| Fault::Trust(format!("{proxy}: {}", chain(&error))))?;
+    Ok(match &proxy.login {
+        Some((user, password)) => by.basic_auth(user, password.expose()),
+        None => by,
+    })
 }
 
 /// The way out for the `oauth2` crate: it would drop status and `Retry-After`, so refusals are
@@ -319,7 +335,10 @@ fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
     let host = error.url().and_then(url::Url::host_str).unwrap_or_default().to_owned();
     let error = error.without_url();
     match tls::refusal(&error) {
-        Some(refusal) => Fault::Unreachable(tls::in_words(refusal, &host).what),
+        Some(refusal) => {
+            let tls::Distrust { what, remedy } = tls::in_words(refusal, &host);
+            Fault::Unreachable(format!("{what}; {remedy}"))
+        }
         None => Fault::Unreachable(chain(&error)),
     }
 }
@@ -348,7 +367,11 @@ mod tests {
 
     /// A TLS server with a certificate of its own for `localhost`; the certificate in PEM.
     async fn tls_stand_in() -> (url::Url, String) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        tls_stand_in_of("localhost").await
+    }
+
+    async fn tls_stand_in_of(name: &str) -> (url::Url, String) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let crypto = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(crypto)
@@ -378,7 +401,55 @@ mod tests {
                 let _ = stream.shutdown().await;
             }
         });
-        (format!("https://localhost:{port}/token").parse().unwrap(), made.cert.pem())
+        (format!("https://{name}:{port}/token").parse().unwrap(), made.cert.pem())
+    }
+
+    /// An HTTP proxy that knows no name but ours, for one connection; gives its port and what it was asked.
+    async fn proxy_stand_in(port: u16) -> (u16, tokio::task::JoinHandle<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let serve = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let mut target = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+            String::from_utf8(head).unwrap()
+        };
+        (own, tokio::spawn(serve))
+    }
+
+    #[tokio::test]
+    async fn a_token_comes_through_the_proxy_that_is_named_and_tls_goes_through_it() {
+        let (url, pem) = tls_stand_in_of("login.test").await;
+        let directory = tempfile::tempdir().unwrap();
+        let mut account = app_only("erp", &url);
+        account.oauth.ca_file = Some(directory.path().join("ca.pem"));
+        std::fs::write(directory.path().join("ca.pem"), pem).unwrap();
+        let (port, asked) = proxy_stand_in(url.port().unwrap()).await;
+        account.oauth.proxy = HttpProxy::By(Proxy {
+            scheme: crate::config::ProxyScheme::Http,
+            host: "127.0.0.1".into(),
+            port,
+            login: Some(("me".into(), Secret::new("pass:word"))),
+        });
+        let provider = Provider::default();
+        let granted = provider.exchange(&account.oauth, &account.grant, None).await.unwrap();
+        assert_eq!(granted.access().unwrap().expose(), "over-tls");
+        drop(provider);
+        let head = asked.await.unwrap();
+        assert!(head.starts_with("CONNECT login.test:"), "{head}");
+        assert!(
+            head.to_lowercase().contains("proxy-authorization: basic bwu6cgfzczp3b3jk"),
+            "{head}"
+        );
+        // The proxy is gone: it is named, its password is not.
+        let fault = Provider::default().exchange(&account.oauth, &account.grant, None).await;
+        let text = fault.unwrap_err().to_string();
+        assert!(!text.contains("pass:word") && !text.contains("bWU6"), "{text}");
     }
 
     #[tokio::test]
@@ -428,12 +499,25 @@ mod tests {
             ("ftp://example.com/token", false),
             ("https://login.microsoftonline.com/token", true),
         ] {
-            let account = app_only("erp", &url.parse().unwrap());
+            let mut account = app_only("erp", &url.parse().unwrap());
             assert_eq!(
                 way(&account.oauth.token_url, &account.oauth, false).is_ok(),
                 allowed,
                 "{url}"
             );
+            let by = HttpProxy::By(Proxy {
+                scheme: crate::config::ProxyScheme::Http,
+                host: "proxy".into(),
+                port: 1,
+                login: None,
+            });
+            account.oauth.proxy = by.clone();
+            // What is on this machine is not asked of a proxy.
+            let is_here = !url.contains("microsoftonline") && !url.contains("example");
+            let expected = if is_here { HttpProxy::None } else { by };
+            if let Ok(way) = way(&account.oauth.token_url, &account.oauth, false) {
+                assert_eq!(way.proxy, expected, "{url}");
+            }
         }
     }
 }

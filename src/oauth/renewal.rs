@@ -4,6 +4,7 @@
 //! however it ends, and that a refresh token that came back is on the disk before the access token
 //! beside it is handed out. It must not decide when: that is `token`.
 
+use super::ends::Held;
 use super::provider::Provider;
 use super::request::remedy;
 use super::response::{Fault, Granted};
@@ -106,14 +107,20 @@ impl Keeping {
         if current.unsaved {
             refresh.save(&mut current).await?;
         }
-        let Some(token) = &current.token else { return Err(Fault::nobody_signed_in()) };
+        let Some(token) = current.token.clone() else { return Err(Fault::nobody_signed_in()) };
         *asked = now();
-        let granted = self.provider.exchange(oauth, grant, Some(token)).await?;
+        let granted = self.provider.exchange(oauth, grant, Some(&token)).await?;
+        current.note(&granted, asked.wall);
         // None came back: the old one stays good (Google's way).
-        if let Some(next) = granted.refresh().filter(|next| next != token) {
+        if let Some(next) = granted.refresh().filter(|next| *next != token) {
             current.token = Some(next);
             current.unsaved = true;
             refresh.save(&mut current).await?;
+        } else if current.is_stale(asked.wall) {
+            // Only for the calendar: no reason to do without the token.
+            if let Err(fault) = refresh.save(&mut current).await {
+                tracing::warn!(account = %self.account.name, "{fault}");
+            }
         }
         Ok(granted)
     }
@@ -138,6 +145,29 @@ struct Current {
     token: Option<Secret>,
     /// It came back but could not be stored: the one on the disk may be void.
     unsaved: bool,
+    /// What is known of its life.
+    life: Held,
+    /// When that was stored last.
+    noted: Option<SystemTime>,
+}
+
+/// That a token was used is stored no more often than this, where it did not change.
+const NOTE: Duration = Duration::from_secs(86_400);
+
+impl Current {
+    /// It was used, and what came with the answer.
+    fn note(&mut self, granted: &Granted, now: SystemTime) {
+        self.life.used = Some(now);
+        let named = granted.refresh_lifetime().and_then(|life| now.checked_add(life));
+        if named.is_some() || granted.refresh().is_some() {
+            self.life.ends = named;
+        }
+    }
+
+    fn is_stale(&self, now: SystemTime) -> bool {
+        let since = self.noted.and_then(|noted| now.duration_since(noted).ok());
+        since.is_none_or(|since| since >= NOTE)
+    }
 }
 
 impl Refresh {
@@ -148,7 +178,8 @@ impl Refresh {
             (false, Some(stored)) => (Some(stored.refresh), stored.sign_in),
             (false, None) => (None, 0),
         };
-        let current = Current { token, unsaved: false };
+        let life = vault.held(account, seed).unwrap_or_default();
+        let current = Current { token, unsaved: false, life, noted: life.used };
         Self {
             account: account.to_owned(),
             seed: seed.clone(),
@@ -162,13 +193,15 @@ impl Refresh {
     async fn save(self: &Arc<Self>, current: &mut Current) -> Result<(), Fault> {
         let own = Arc::clone(self);
         let Some(token) = current.token.clone() else { return Ok(()) };
+        let life = current.life;
         let store = move || {
             let still = || !own.superseded.load(Ordering::SeqCst);
-            own.vault.store(&own.account, &own.seed, &token, own.sign_in, still)
+            own.vault.store(&own.account, &own.seed, &token, (own.sign_in, life), still)
         };
         let stored = tokio::task::spawn_blocking(store).await.map_err(|_| Fault::GivenUp)?;
         stored.map_err(|error| Fault::Store(error.to_string()))?;
         current.unsaved = false;
+        current.noted = life.used;
         Ok(())
     }
 }

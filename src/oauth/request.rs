@@ -59,7 +59,9 @@ pub fn client_id(grant: &Grant) -> &str {
             client_id.as_deref().unwrap_or("the system-assigned identity")
         }
         Grant::ServiceAccount { .. } => "the service account",
-        Grant::TokenCommand { .. } | Grant::TokenFile { .. } => "the application",
+        Grant::TokenCommand { .. } | Grant::TokenFile { .. } | Grant::Tokenless => {
+            "the application"
+        }
     }
 }
 
@@ -187,6 +189,7 @@ mod tests {
                 .unwrap(),
             scope: scope.to_owned(),
             ca_file: None,
+            proxy: crate::config::HttpProxy::Environment,
             timeout: std::time::Duration::from_secs(20),
             consent: Default::default(),
         }

@@ -2,7 +2,8 @@
 //! held at a gate. It must not imitate a real one's judgement: what it answers is written by hand.
 
 use crate::config::{
-    Account, Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls,
+    Account, Application, Grant, Limit, OAuth, OnUncertain, Proof, SignIn, SignInBy, Upstream,
+    UpstreamTls,
 };
 use crate::mail::Address;
 use crate::secret::Secret;
@@ -159,6 +160,9 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             host: "smtp.office365.com".to_owned(),
             port: 587,
             tls: UpstreamTls::StartTls,
+            login: crate::config::Login::Token,
+            sasl: crate::config::Sasl::Auto,
+            proxy: None,
             ca_file: None,
             connections: Limit::AtMost(3),
             messages_per_minute: Limit::AtMost(30),
@@ -177,6 +181,7 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
             token_url: url.clone(),
             scope: "https://outlook.office365.com/.default".to_owned(),
             ca_file: None,
+            proxy: crate::config::HttpProxy::Environment,
             timeout: Duration::from_secs(20),
             consent: Default::default(),
         },
@@ -192,5 +197,16 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
 pub fn delegated(name: &str, url: &url::Url, seed: &str) -> Account {
     let grant =
         Grant::RefreshToken { application: application(None), refresh_token: Secret::new(seed) };
+    Account { grant, ..app_only(name, url) }
+}
+
+/// An account that somebody signs in for at this endpoint.
+pub fn signed_in(name: &str, url: &url::Url) -> Account {
+    let grant = Grant::SignIn(SignIn {
+        by: SignInBy::Browser,
+        application: application(None),
+        redirect_uri: "http://localhost".to_owned(),
+        username: format!("{name}@contoso.com"),
+    });
     Account { grant, ..app_only(name, url) }
 }

@@ -381,6 +381,35 @@ const MOST: Duration = Duration::from_secs(300);
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_credential_nobody_asks_for_is_renewed_every_hour_for_a_year() {
+        let start = Moment { monotonic: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        let (mut now, mut last, mut widest) = (start, start, Duration::ZERO);
+        let mut credential = Credential::new(Pace::default());
+        for round in 0_u32.. {
+            let leave = credential.begin(now).expect("leave");
+            // Every tenth hour the provider is away.
+            let answer = match round % 10 {
+                9 => Err(Fault::GivenUp),
+                _ => Ok(Fresh {
+                    secret: Secret::new("token"),
+                    lifetime: Duration::from_secs(3600),
+                    asked: now,
+                }),
+            };
+            if answer.is_ok() {
+                widest = widest.max(now.wall.duration_since(last.wall).unwrap_or_default());
+                last = now;
+            }
+            assert!(credential.settle(leave, answer, now, 128));
+            now = now.plus(credential.renewal(now).expect("a next one"));
+            if now.wall > start.wall + Duration::from_secs(365 * 86_400) {
+                break;
+            }
+        }
+        assert!(widest < Duration::from_secs(2 * 3600), "{widest:?}");
+    }
+
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
 

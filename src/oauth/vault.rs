@@ -14,6 +14,7 @@
 //! Other processes may write the file too (`login` without a daemon, `check`): each change reads it anew,
 //! under a lock, and changes one account.
 
+use super::ends::Held;
 use crate::durable;
 use crate::secret::Secret;
 use base64::Engine as _;
@@ -23,12 +24,20 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
+
+mod key;
+mod rotation;
+
+pub use key::KeySource;
+pub use rotation::rotate;
+
+use key::name;
 
 /// Why the vault cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,70 +69,29 @@ pub enum VaultError {
         /// Its words.
         error: io::Error,
     },
+    /// Another process exchanged the key. Nothing was written; the operator restarts submitd.
+    #[error("the vault was given another key meanwhile: restart submitd")]
+    Rekeyed,
+    /// The key comes from elsewhere, and the one before it is needed to read what is stored.
+    #[error(
+        "the vault's key does not lie in state_dir: exchange it where it comes from, and name the old one with --old FILE"
+    )]
+    NoOldKey,
+    /// An exchange of keys was refused, because entries do not open with the old one.
+    #[error("{0} stored refresh tokens do not open with the old key; nothing was changed")]
+    OldKey(usize),
     /// Neither randomness nor encryption may fail; when they do nothing is written.
     #[error("the system gives no random numbers")]
     Random,
-}
-
-/// Where the key comes from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// A file that systemd lays out for this service only. Its group bits are not looked at: they
-    /// show the mask of an access list that systemd sets, not readers.
-    Credential(PathBuf),
-    /// The value of `$SUBMITD_VAULT_KEY`.
-    Text(Secret),
-    /// A key file of the operator, `$SUBMITD_VAULT_KEY_FILE`.
-    File(PathBuf),
-    /// `state_dir/vault.key`, made at the first start.
-    Own(PathBuf),
-}
-
-impl KeySource {
-    /// The first there is, of: the systemd credential `submitd-vault-key`, `$SUBMITD_VAULT_KEY`,
-    /// `$SUBMITD_VAULT_KEY_FILE`, `state_dir/vault.key`.
-    pub fn find(state_dir: &Path, environment: impl Fn(&str) -> Option<OsString>) -> Self {
-        let credential = environment("CREDENTIALS_DIRECTORY")
-            .map(|directory| PathBuf::from(directory).join("submitd-vault-key"))
-            .filter(|path| path.exists());
-        if let Some(path) = credential {
-            return Self::Credential(path);
-        }
-        if let Some(text) = environment("SUBMITD_VAULT_KEY") {
-            return Self::Text(Secret::new(text.to_string_lossy()));
-        }
-        match environment("SUBMITD_VAULT_KEY_FILE") {
-            Some(path) => Self::File(path.into()),
-            None => Self::Own(state_dir.join("vault.key")),
-        }
-    }
-
-    fn read(&self) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-        match self {
-            Self::Text(text) => key(text.expose().as_bytes(), "$SUBMITD_VAULT_KEY"),
-            Self::Credential(path) => {
-                let octets = std::fs::read(path).map(Zeroizing::new).map_err(io_at(path))?;
-                key(&octets, &path.display().to_string())
-            }
-            Self::File(path) => key(&read_private(path)?, &path.display().to_string()),
-            Self::Own(path) => match read_private(path) {
-                Ok(octets) => key(&octets, &path.display().to_string()),
-                Err(VaultError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                    let fresh = Zeroizing::new(random::<32>()?);
-                    let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*fresh)));
-                    durable::replace(path, text.as_bytes()).map_err(io_at(path))?;
-                    Ok(fresh)
-                }
-                Err(error) => Err(error),
-            },
-        }
-    }
 }
 
 /// The file as it is written.
 #[derive(Serialize, Deserialize)]
 struct Written {
     version: u32,
+    /// Which key seals it, so that a process with another one leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     accounts: BTreeMap<String, Sealed>,
 }
 
@@ -143,6 +111,12 @@ struct Inside {
     /// Counts sign-ins and revocations.
     #[serde(default)]
     sign_in: u64,
+    /// When it came, in seconds since 1970: from then on it lives unused.
+    #[serde(default)]
+    used: Option<u64>,
+    /// When it ends, where the provider said so.
+    #[serde(default)]
+    ends: Option<u64>,
 }
 
 /// What a sign-in left.
@@ -160,6 +134,8 @@ const VERSION: u32 = 1;
 pub struct Vault {
     path: PathBuf,
     cipher: XChaCha20Poly1305,
+    /// Names the key and tells nothing of it.
+    key: String,
     entries: Mutex<BTreeMap<String, Sealed>>,
     is_sound: bool,
 }
@@ -175,10 +151,14 @@ impl Vault {
     ///
     /// A damaged file, or entries this key does not open, are kept as `tokens.bad` and left out.
     pub fn open(state_dir: &Path, source: &KeySource) -> Result<Self, VaultError> {
-        let key = source.read()?;
-        let path = state_dir.join("tokens");
-        let cipher = XChaCha20Poly1305::new(&Key::from(*key));
-        let mut vault = Self { path, cipher, entries: Mutex::default(), is_sound: true };
+        // Two processes that start at once must not each make a key.
+        let held = match source {
+            KeySource::Own(_) => Some(lock(state_dir)?),
+            _ => None,
+        };
+        rotation::finish(state_dir, source)?;
+        let mut vault = Self::with(state_dir, &*source.read()?);
+        drop(held);
         let written = match read_private(&vault.path) {
             Ok(written) => written,
             Err(VaultError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
@@ -199,6 +179,13 @@ impl Vault {
         }
         vault.entries = Mutex::new(sound);
         Ok(vault)
+    }
+
+    /// Nothing read yet.
+    fn with(state_dir: &Path, key: &[u8; 32]) -> Self {
+        let cipher = XChaCha20Poly1305::new(&Key::from(*key));
+        let path = state_dir.join("tokens");
+        Self { path, cipher, key: name(key), entries: Mutex::default(), is_sound: true }
     }
 
     /// Whether every entry opened with our key.
@@ -229,6 +216,15 @@ impl Vault {
         }
     }
 
+    /// What is known of the stored token's life; none where nothing of this seed is stored.
+    pub fn held(&self, account: &str, seed: &Secret) -> Option<Held> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = self.unseal(account, entries.get(account)?)?;
+        let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        let is_ours = inside.seed == digest(seed) && !inside.refresh_token.is_empty();
+        is_ours.then(|| Held { used: inside.used.and_then(at), ends: inside.ends.and_then(at) })
+    }
+
     /// What a sign-in for this seed left; none where nobody signed in, or it was revoked.
     pub fn stored(&self, account: &str, seed: &Secret) -> Option<Stored> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,19 +234,20 @@ impl Vault {
             .then(|| Stored { refresh: Secret::new(inside.refresh_token), sign_in: inside.sign_in })
     }
 
-    /// Stores the refresh token that came back, durably; `sign_in` is the one it descends from, 0 where
-    /// the seed is a token itself. Nothing is written where somebody signed in meanwhile, nor where
+    /// Stores the refresh token that came back, durably, with what is known of its life; `sign_in` is the one
+    /// it descends from, 0 where the seed is a token itself. Nothing is written where somebody signed in meanwhile, nor where
     /// `still`, asked at the last moment, says no: the configuration has another seed by now. Blocks.
     pub fn store(
         &self,
         account: &str,
         seed: &Secret,
         refresh: &Secret,
-        sign_in: u64,
+        (sign_in, life): (u64, Held),
         still: impl FnOnce() -> bool,
     ) -> Result<(), VaultError> {
         let refresh_token = refresh.expose().to_owned();
-        let inside = Inside { seed: digest(seed), refresh_token, sign_in };
+        let [used, ends] = [life.used, life.ends].map(|time| time.map(seconds));
+        let inside = Inside { seed: digest(seed), refresh_token, sign_in, used, ends };
         self.change(account, |held| {
             let newer = held.is_some_and(|held| held.seed == inside.seed && held.sign_in > sign_in);
             (!newer && still()).then_some(inside)
@@ -268,7 +265,8 @@ impl Vault {
         self.change(account, |held| {
             number = held.map_or(1, |held| held.sign_in.saturating_add(1));
             let refresh_token = refresh.expose().to_owned();
-            Some(Inside { seed: digest(seed), refresh_token, sign_in: number })
+            let used = Some(seconds(SystemTime::now()));
+            Some(Inside { seed: digest(seed), refresh_token, sign_in: number, used, ends: None })
         })?;
         Ok(number)
     }
@@ -289,19 +287,30 @@ impl Vault {
         change: impl FnOnce(Option<Inside>) -> Option<Inside>,
     ) -> Result<(), VaultError> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let lock = self.path.with_extension("lock");
-        let _held = durable::lock(&lock).map_err(io_at(&lock))?;
+        let _held = lock(self.path.parent().unwrap_or(Path::new(".")))?;
+        if self.is_sound && self.sealed_by().is_some_and(|key| key != self.key) {
+            return Err(VaultError::Rekeyed);
+        }
         let mut accounts = entries.clone();
         self.take_in(&mut accounts);
         let held = accounts.get(account).and_then(|entry| self.unseal(account, entry));
         if let Some(inside) = change(held) {
             accounts.insert(account.to_owned(), self.seal(account, &inside)?);
-            let written = Written { version: VERSION, accounts: accounts.clone() };
-            let text = serde_json::to_vec_pretty(&written).map_err(|_| VaultError::Random)?;
-            durable::replace(&self.path, &text).map_err(io_at(&self.path))?;
+            self.write(accounts.clone())?;
         }
         *entries = accounts;
         Ok(())
+    }
+
+    fn write(&self, accounts: BTreeMap<String, Sealed>) -> Result<(), VaultError> {
+        let written = Written { version: VERSION, key: Some(self.key.clone()), accounts };
+        let text = serde_json::to_vec_pretty(&written).map_err(|_| VaultError::Random)?;
+        durable::replace(&self.path, &text).map_err(io_at(&self.path))
+    }
+
+    /// The key that seals the file now, by its name; none where the file does not say.
+    fn sealed_by(&self) -> Option<String> {
+        serde_json::from_slice::<Written>(&read_private(&self.path).ok()?).ok()?.key
     }
 
     /// The entries that open, and how many do not.
@@ -343,6 +352,16 @@ impl Vault {
     }
 }
 
+/// Held until it is dropped.
+fn lock(state_dir: &Path) -> Result<std::fs::File, VaultError> {
+    let path = state_dir.join("tokens.lock");
+    durable::lock(&path).map_err(io_at(&path))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 fn digest(seed: &Secret) -> String {
     STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, seed.expose().as_bytes()))
 }
@@ -351,16 +370,6 @@ fn random<const N: usize>() -> Result<[u8; N], VaultError> {
     let mut octets = [0; N];
     SystemRandom::new().fill(&mut octets).map_err(|_| VaultError::Random)?;
     Ok(octets)
-}
-
-fn key(octets: &[u8], place: &str) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-    let plain = octets.trim_ascii();
-    let decoded = STANDARD.decode(plain).map(Zeroizing::new).ok();
-    let found = match decoded {
-        Some(decoded) if decoded.len() == 32 => <[u8; 32]>::try_from(decoded.as_slice()),
-        _ => <[u8; 32]>::try_from(octets),
-    };
-    found.map(Zeroizing::new).map_err(|_| VaultError::Key(place.to_owned()))
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
@@ -379,6 +388,11 @@ fn io_at(path: &Path) -> impl Fn(io::Error) -> VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+
+    fn plain(sign_in: u64) -> (u64, Held) {
+        (sign_in, Held::default())
+    }
 
     fn own(directory: &Path) -> KeySource {
         KeySource::find(directory, |_| None)
@@ -389,7 +403,7 @@ mod tests {
     }
 
     fn store(vault: &Vault, account: &str, seed: &str, refresh: &str) {
-        vault.store(account, &Secret::new(seed), &Secret::new(refresh), 0, || true).unwrap();
+        vault.store(account, &Secret::new(seed), &Secret::new(refresh), plain(0), || true).unwrap();
     }
 
     fn current(vault: &Vault, account: &str, seed: &str) -> String {
@@ -533,7 +547,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let vault = open(directory.path());
         store(&vault, "erp", "new", "of-new");
-        vault.store("erp", &Secret::new("old"), &Secret::new("late"), 0, || false).unwrap();
+        vault.store("erp", &Secret::new("old"), &Secret::new("late"), plain(0), || false).unwrap();
         assert_eq!(current(&vault, "erp", "new"), "of-new");
         assert_eq!(current(&open(directory.path()), "erp", "new"), "of-new");
     }
@@ -552,15 +566,15 @@ mod tests {
         // Another process: `login` without the daemon's socket.
         let other = open(directory.path());
         assert_eq!(other.sign_in("erp", &seed, &Secret::new("two")).unwrap(), 2);
-        vault.store("erp", &seed, &Secret::new("late"), 1, || true).unwrap();
+        vault.store("erp", &seed, &Secret::new("late"), plain(1), || true).unwrap();
         assert_eq!(stored(&vault), Some(("two".into(), 2)));
-        vault.store("erp", &seed, &Secret::new("two-rotated"), 2, || true).unwrap();
+        vault.store("erp", &seed, &Secret::new("two-rotated"), plain(2), || true).unwrap();
         other.look_again();
         assert_eq!(stored(&other), Some(("two-rotated".into(), 2)));
         assert!(vault.stored("erp", &Secret::new("another person")).is_none());
         // Revoked: nothing comes back, not even after opening again.
         vault.forget("erp").unwrap();
-        vault.store("erp", &seed, &Secret::new("late"), 2, || true).unwrap();
+        vault.store("erp", &seed, &Secret::new("late"), plain(2), || true).unwrap();
         assert_eq!(stored(&open(directory.path())), None);
         assert_eq!(vault.sign_in("erp", &seed, &Secret::new("three")).unwrap(), 4);
     }
@@ -586,7 +600,8 @@ mod tests {
         let path = directory.path().join("tokens");
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        let failed = vault.store("erp", &Secret::new("seed"), &Secret::new("two"), 0, || true);
+        let failed =
+            vault.store("erp", &Secret::new("seed"), &Secret::new("two"), plain(0), || true);
         assert!(matches!(failed, Err(VaultError::Io { .. })));
         assert_eq!(current(&vault, "erp", "seed"), "one");
     }

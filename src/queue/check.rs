@@ -42,7 +42,7 @@ impl View {
         let mut findings = Findings { problems: self.check_pages()?, ..Findings::default() };
         let mut after = String::new();
         loop {
-            let page = self.page(&after)?;
+            let page = self.rows(&after)?;
             let Some(last) = page.last() else { return Ok(findings) };
             after = last.key.clone();
             for read in page {
@@ -68,7 +68,7 @@ impl View {
             .collect())
     }
 
-    fn page(&self, after: &str) -> Result<Vec<Read>, StoreError> {
+    fn rows(&self, after: &str) -> Result<Vec<Read>, StoreError> {
         let conn = self.conn();
         let sql = format!("SELECT {COLUMNS} FROM mail WHERE id > ?1 ORDER BY id LIMIT ?2");
         let mut select = conn.prepare_cached(&sql)?;

@@ -7,7 +7,7 @@ use super::row::{self, COLUMNS, Read};
 use super::view::{View, limit};
 use super::{Entry, Queue, StoreError, read, turn};
 use crate::mail::Id;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
@@ -163,57 +163,10 @@ impl View {
         oldest: Vec<Read>,
     ) -> Result<Vec<Read>, StoreError> {
         let conn = self.conn();
-        let mut next = conn.prepare_cached(
-            "SELECT sender, due FROM mail WHERE account = ?1 AND state = 'queued' AND sender > ?2 \
-             ORDER BY sender, due LIMIT 1",
-        )?;
-        let mut line = conn.prepare_cached(
-            "SELECT id FROM mail WHERE account = ?1 AND state = 'queued' AND sender = ?2 AND due <= ?3 \
-             ORDER BY due, id LIMIT ?4",
-        )?;
-        let (now, limit) = (row::millis(now), limit(most.saturating_add(skip.len())));
-        let (mut found, mut senders) = (Vec::new(), 0);
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         let after = reached.remove(account).unwrap_or_else(|| after.to_owned());
-        let (mut last, mut is_second_half, mut is_complete) = (after.clone(), false, false);
-        for _ in 0..STEPS {
-            // What was damaged here is found when its row is read, among the oldest.
-            let row = next.query_row(params![account, last], |row| {
-                Ok((row.get::<_, String>(0).unwrap_or_default(), row.get(1).unwrap_or(i64::MAX)))
-            });
-            let (sender, due) = match row.optional()? {
-                Some(row) => row,
-                None if is_second_half => {
-                    is_complete = true;
-                    break;
-                }
-                None => {
-                    (last, is_second_half) = (String::new(), true);
-                    continue;
-                }
-            };
-            if senders == most || is_second_half && sender > after {
-                is_complete = true;
-                break;
-            }
-            if due <= now {
-                let before = found.len();
-                let ids = line.query_map(params![account, sender, now, limit], |row| {
-                    Ok(row.get::<_, String>(0).unwrap_or_default())
-                })?;
-                for id in ids {
-                    let id = id?;
-                    if skip.iter().all(|skipped| skipped.as_str() != id) {
-                        found.push((sender.clone(), id));
-                    }
-                }
-                senders += usize::from(found.len() > before);
-            }
-            last = sender;
-        }
-        if !is_complete {
-            reached.insert(account.to_owned(), last);
-        }
+        let (found, left_at) = step_through(&conn, account, row::millis(now), most, skip, &after)?;
+        reached.extend(left_at.map(|sender| (account.to_owned(), sender)));
         let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
         let mut reads = Vec::with_capacity(most);
         for id in turn::in_turn(found, &after, most) {
@@ -262,4 +215,61 @@ impl View {
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+/// A sender and the id of a mail of theirs.
+type Line = (String, String);
+
+/// The ids of what is due of the next `most` senders behind `after`, with the sender of each; and the sender
+/// looked at last, where the steps were used up before.
+fn step_through(
+    conn: &Connection,
+    account: &str,
+    now: i64,
+    most: usize,
+    skip: &[Id],
+    after: &str,
+) -> rusqlite::Result<(Vec<Line>, Option<String>)> {
+    let mut next = conn.prepare_cached(
+        "SELECT sender, due FROM mail WHERE account = ?1 AND state = 'queued' AND sender > ?2 \
+         ORDER BY sender, due LIMIT 1",
+    )?;
+    let mut line = conn.prepare_cached(
+        "SELECT id FROM mail WHERE account = ?1 AND state = 'queued' AND sender = ?2 AND due <= ?3 \
+         ORDER BY due, id LIMIT ?4",
+    )?;
+    let limit = limit(most.saturating_add(skip.len()));
+    let (mut found, mut senders) = (Vec::new(), 0);
+    let (mut last, mut is_second_half) = (after.to_owned(), false);
+    for _ in 0..STEPS {
+        // What was damaged here is found when its row is read, among the oldest.
+        let row = next.query_row(params![account, last], |row| {
+            Ok((row.get::<_, String>(0).unwrap_or_default(), row.get(1).unwrap_or(i64::MAX)))
+        });
+        let Some((sender, due)) = row.optional()? else {
+            if is_second_half {
+                return Ok((found, None));
+            }
+            (last, is_second_half) = (String::new(), true);
+            continue;
+        };
+        if senders == most || is_second_half && sender.as_str() > after {
+            return Ok((found, None));
+        }
+        if due <= now {
+            let before = found.len();
+            let ids = line.query_map(params![account, sender, now, limit], |row| {
+                Ok(row.get::<_, String>(0).unwrap_or_default())
+            })?;
+            for id in ids {
+                let id = id?;
+                if skip.iter().all(|skipped| skipped.as_str() != id) {
+                    found.push((sender.clone(), id));
+                }
+            }
+            senders += usize::from(found.len() > before);
+        }
+        last = sender;
+    }
+    Ok((found, Some(last)))
 }

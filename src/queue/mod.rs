@@ -6,9 +6,11 @@
 
 pub mod body;
 mod check;
+mod desk;
 mod due;
 pub mod entry;
 mod fault;
+mod list;
 mod pulse;
 mod reader;
 pub mod retry;
@@ -29,12 +31,12 @@ mod work;
 pub use check::{Findings, Problem};
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
 pub use fault::{AcceptError, OpenError, SteerError, StoreError};
+pub use list::{Filter, Page, Sender};
 pub use settings::{Recovery, Settings};
 pub use tally::Charge;
-pub use view::{Count, Filter, View};
+pub use view::{Count, View};
 
 use crate::mail::Id;
-use entry::Order;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -229,99 +231,6 @@ impl Queue {
         self.inner.store.settle(id, settlement).await
     }
 
-    /// Has a queued mail wait for a person.
-    ///
-    /// # Errors
-    /// [`SteerError`].
-    pub async fn hold(&self, id: Id) -> Result<(), SteerError> {
-        self.steer(id, Order::Hold).await
-    }
-
-    /// Lets a held mail go, now.
-    ///
-    /// # Errors
-    /// [`SteerError`].
-    pub async fn release(&self, id: Id) -> Result<(), SteerError> {
-        self.steer(id, Order::Release).await
-    }
-
-    /// Makes a mail due now, also one that was held, given up or damaged; recipients that failed for
-    /// good in a mail that was given up wait again.
-    ///
-    /// # Errors
-    /// [`SteerError`].
-    pub async fn retry(&self, id: Id) -> Result<(), SteerError> {
-        self.steer(id, Order::Retry).await
-    }
-
-    /// Takes a mail out of the queue unsent; it is listed in the history as removed.
-    ///
-    /// # Errors
-    /// [`SteerError`].
-    pub async fn remove(&self, id: Id) -> Result<(), SteerError> {
-        self.steer(id, Order::Remove).await
-    }
-
-    /// Mails in the order of their ids.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn list(&self, filter: Filter) -> Result<Vec<Entry>, StoreError> {
-        read(&self.inner.desk, move |view| view.list(&filter)).await
-    }
-
-    /// One mail of the queue.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn show(&self, id: Id) -> Result<Option<Entry>, StoreError> {
-        read(&self.inner.desk, move |view| view.show(id)).await
-    }
-
-    /// Mails that left the queue, the latest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn history(
-        &self,
-        account: Option<&str>,
-        most: usize,
-    ) -> Result<Vec<Settled>, StoreError> {
-        let account = account.map(str::to_owned);
-        read(&self.inner.desk, move |view| view.history(account.as_deref(), most)).await
-    }
-
-    /// What lies in the queue, by account and state, with the oldest of each.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn counts(&self) -> Result<Vec<Count>, StoreError> {
-        read(&self.inner.desk, View::counts).await
-    }
-
-    /// Checks pages, rows and bodies in the background, through a connection of its own.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the store cannot be read so far.
-    pub async fn check(&self) -> Result<Findings, StoreError> {
-        read(&self.inner.desk, |desk| {
-            View::open(desk.dir()).map_err(|error| StoreError(error.to_string()))?.check()
-        })
-        .await
-    }
-
-    async fn steer(&self, id: Id, order: Order) -> Result<(), SteerError> {
-        match self.inner.store.perform(Work::Steer(id, order)).await {
-            Ok(()) => {
-                tracing::info!(%id, ?order, "steered by a person");
-                Ok(())
-            }
-            Err(Refusal::Unknown) => Err(SteerError::Unknown(id)),
-            Err(Refusal::State(state)) => Err(SteerError::State { id, state }),
-            Err(refusal) => Err(refusal.into_error(id).into()),
-        }
-    }
-
     fn shared(&self) -> &Shared {
         &self.inner.store.shared
     }
@@ -335,6 +244,11 @@ async fn read<T: Send + 'static>(
     let view = view.clone();
     let read = tokio::task::spawn_blocking(move || look(&view)).await;
     read.unwrap_or_else(|_| Err(StoreError("reading the store was stopped".into())))
+}
+
+/// Who holds the store in `dir`: the number of the process, as far as it is known; none where nobody does.
+pub fn holder(dir: &std::path::Path) -> Option<String> {
+    schema::holder(dir)
 }
 
 /// Looks into a store without holding it: while a daemon runs, or while none does.

@@ -164,6 +164,24 @@ pub(super) fn refuse_unknown(
     }
 }
 
+/// Who holds the lock, where somebody does.
+pub(super) fn holder(dir: &Path) -> Option<String> {
+    let mut file = File::open(dir.join("lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(noted_holder(&mut file)),
+        _ => None,
+    }
+}
+
+fn noted_holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    let read = file.take(20).read_to_string(&mut holder);
+    match holder.trim() {
+        pid if read.is_ok() && pid.parse::<u32>().is_ok() => pid.to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
 /// Takes the lock, which the kernel frees with the process, however that ends.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let failed = |what: String| OpenError::Failed { dir: dir.to_owned(), what };
@@ -179,12 +197,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let read = (&mut file).take(20).read_to_string(&mut holder);
-            let holder = match holder.trim() {
-                pid if read.is_ok() && pid.parse::<u32>().is_ok() => pid.to_owned(),
-                _ => "unknown".to_owned(),
-            };
+            let holder = noted_holder(&mut file);
             return Err(OpenError::InUse { dir: dir.to_owned(), holder });
         }
         Err(TryLockError::Error(error)) => return Err(failed(format!("lock: {error}"))),

@@ -579,7 +579,7 @@ async fn b22_a_sender_with_five_thousand_mails_holds_up_no_other() {
             taken.iter().filter(|(from, _)| from == sender).map(|(_, id)| *id).collect()
         };
         let small: Vec<Id> = of("desk@contoso.com");
-        assert!(small.len() >= if most == 1 { 5 } else { 10 - 5 }, "{most}: {taken:?}");
+        assert!(small.len() >= 5, "{most}: {taken:?}");
         assert!(small.is_sorted() && of("bulk@contoso.com").is_sorted(), "FIFO within a sender");
         if most == 1 {
             assert_eq!(of("alarm@contoso.com"), [id(5_010)]);
@@ -927,7 +927,10 @@ async fn lists_are_filtered_and_go_on() {
     let all = Filter::default();
     let account = Some("a".to_owned());
     assert_eq!(list(Filter { most: 2, ..all.clone() }).await, [id(0), id(1)]);
-    assert_eq!(list(Filter { after: Some(id(3)), ..all.clone() }).await, [id(4), id(5)]);
+    assert_eq!(
+        list(Filter { after: Some(id(3).to_string()), ..all.clone() }).await,
+        [id(4), id(5)]
+    );
     assert_eq!(
         list(Filter { account: account.clone(), ..all.clone() }).await,
         [id(0), id(2), id(4)]

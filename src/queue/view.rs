@@ -4,35 +4,16 @@
 //! asked for. Everything here blocks; [`super::Queue`] calls it off the async threads.
 
 use super::row::{self, COLUMNS, Read};
-use super::{Entry, OpenError, Settled, State, StoreError, reader, schema};
-use crate::mail::{Envelope, Id};
+use super::{Entry, OpenError, State, StoreError, reader, schema};
+use crate::mail::Id;
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-
-/// Which mails of the queue to list.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    /// Of this account only.
-    pub account: Option<String>,
-    /// In this state only. A row that cannot be read counts by what its column says.
-    pub state: Option<State>,
-    /// Behind this id, to go on with a list.
-    pub after: Option<Id>,
-    /// No more than these.
-    pub most: usize,
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self { account: None, state: None, after: None, most: 1000 }
-    }
-}
 
 /// The mails of one account in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,25 +68,6 @@ impl View {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Mails in the order of their ids, which is that of their acceptance.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the store cannot be read; a row that cannot is listed as damaged.
-    pub fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
-        let conn = self.conn();
-        let mut select = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM mail WHERE (?1 IS NULL OR account = ?1) \
-             AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id > ?3) ORDER BY id LIMIT ?4"
-        ))?;
-        let state = filter.state.map(State::as_str);
-        let after = filter.after.as_ref().map(Id::as_str);
-        let entries = select
-            .query_map(params![filter.account, state, after, limit(filter.most)], |row| {
-                Ok(row::read(row).entry)
-            })?;
-        Ok(entries.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// One mail of the queue.
     ///
     /// # Errors
@@ -119,21 +81,6 @@ impl View {
         let mut select =
             conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
         Ok(select.query_row([id.as_str()], |row| Ok(row::read(row))).optional()?)
-    }
-
-    /// Mails that left the queue, the latest first; of one account or all.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the store cannot be read.
-    pub fn history(&self, account: Option<&str>, most: usize) -> Result<Vec<Settled>, StoreError> {
-        let conn = self.conn();
-        let mut select = conn.prepare_cached(
-            "SELECT id, account, envelope, recipients, accepted, settled, size, attempts, uncertain, \
-             bounce, removed FROM history WHERE ?1 IS NULL OR account = ?1 ORDER BY key DESC LIMIT ?2",
-        )?;
-        let settled = select.query_map(params![account, limit(most)], |row| Ok(settled(row)))?;
-        let settled = settled.collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(settled.into_iter().flatten().collect())
     }
 
     /// What lies in the queue, by account and state.
@@ -220,40 +167,10 @@ fn inline(row: &Row<'_>, size: u64, digest: [u8; 32]) -> Result<Found, StoreErro
     Ok(Found::Octets(Bytes::copy_from_slice(octets)))
 }
 
-/// A row of the history; none where not even the id can be read.
-fn settled(row: &Row<'_>) -> Option<Settled> {
-    let id = row.get::<_, String>(0).ok()?.parse().ok()?;
-    let envelope: Envelope = row
-        .get::<_, String>(2)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_else(row::nobody);
-    let states: Vec<_> = row
-        .get::<_, String>(3)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
-    let number = |index| row.get::<_, i64>(index).unwrap_or(0);
-    let addresses = envelope.recipients.into_iter().map(|recipient| recipient.address);
-    Some(Settled {
-        id,
-        account: row.get(1).unwrap_or_default(),
-        sender: envelope.sender,
-        recipients: addresses.zip(states).collect(),
-        accepted: row::time(number(4)),
-        settled: row::time(number(5)),
-        size: unsigned(number(6)),
-        attempts: u32::try_from(number(7)).unwrap_or(0),
-        uncertain: number(8) != 0,
-        is_bounce: number(9) != 0,
-        removed: number(10) != 0,
-    })
-}
-
 pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

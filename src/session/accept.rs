@@ -59,13 +59,13 @@ pub struct Origin<'a> {
 /// # Errors
 /// The reply to refuse with: it would only come back.
 pub fn check_size(permit: &Permit, size: u64) -> Result<(), Reply> {
-    let limit = permit.account.upstream.max_message_size;
+    let limit = permit.account.max_message_size();
     if size <= limit {
         return Ok(());
     }
     tracing::warn!(account = %permit.account.name, size, limit,
-        "mail refused: it is larger than max_message_size of the account's upstream");
-    Err(replies::TOO_LARGE)
+        "mail refused: it is larger than the account's server takes");
+    Err(replies::too_large(&permit.account))
 }
 
 impl Transaction {
@@ -163,6 +163,10 @@ impl Transaction {
             }
         };
         let edited = self.edit(shared, origin).apply(&fields, end);
+        if let Err(reply) = self.preflight(&edited) {
+            self.message = Message::Refused(reply);
+            return;
+        }
         let mut writer = shared.queue.spool();
         let stored = match writer.write(&edited).await {
             Ok(()) => writer.write(rest).await,
@@ -175,6 +179,22 @@ impl Transaction {
                 Message::Refused(replies::STORE_FAILED)
             }
         };
+    }
+
+    /// Whether the way of the account takes it, now rather than days later.
+    fn preflight(&self, header: &[u8]) -> Result<(), Reply> {
+        let losses = self.permit.preflight(header, &self.envelope.recipients).map_err(|why| {
+            tracing::warn!(id = %self.id, %why, "mail refused");
+            replies::unsendable(&why)
+        })?;
+        if losses.alias {
+            tracing::info!(id = %self.id,
+                "From is not the mailbox itself: Exchange may show the mailbox instead (Set-OrganizationConfig -SendFromAliasEnabled)");
+        }
+        if losses.name {
+            tracing::debug!(id = %self.id, "Exchange may show the directory's name instead of that in From");
+        }
+        Ok(())
     }
 
     fn edit(&self, shared: &Shared, origin: Origin<'_>) -> Edit {

@@ -2,7 +2,8 @@
 //!
 //! It promises that chain and host name are always verified; there is no switch to turn that off. Trusted
 //! are the system's certificates, the operator's file besides them, and, where the system has none (an
-//! empty container), the roots of Mozilla's list that are compiled in.
+//! empty container), the roots of Mozilla's list that are compiled in. The system's are read at the first
+//! handshake, not at the start: three hundred files would be most of it.
 
 mod certificate;
 
@@ -17,7 +18,7 @@ use rustls::{
     SignatureScheme,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// Why there is nobody to trust. All of them are the operator's to mend.
@@ -52,12 +53,15 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustE
     let extra = ca_file.map(read_roots).transpose()?.unwrap_or_default();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let setup = |error: Error| TrustError::Setup(error.to_string());
-    let inner = verifier(extra, &provider).map_err(setup)?;
+    for root in &extra {
+        RootCertStore::empty().add(root.clone()).map_err(setup)?;
+    }
+    let explaining = Explaining { provider: provider.clone(), extra, inner: OnceLock::new() };
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(setup)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Explaining { inner }))
+        .with_custom_certificate_verifier(Arc::new(explaining))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
@@ -106,7 +110,18 @@ fn bundled(
 /// Verifies as `inner` does and puts its no into words while the certificate is at hand.
 #[derive(Debug)]
 struct Explaining {
-    inner: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+    /// Trusted besides the system's.
+    extra: Vec<CertificateDer<'static>>,
+    /// Made when it is needed first.
+    inner: OnceLock<Result<Arc<dyn ServerCertVerifier>, Error>>,
+}
+
+impl Explaining {
+    fn inner(&self) -> Result<&Arc<dyn ServerCertVerifier>, Error> {
+        let made = self.inner.get_or_init(|| verifier(self.extra.clone(), &self.provider));
+        made.as_ref().map_err(Error::clone)
+    }
 }
 
 /// A connection that did not become safe, in words for the operator.
@@ -149,8 +164,7 @@ impl ServerCertVerifier for Explaining {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let inner = &self.inner;
-        inner
+        self.inner()?
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(|error| match error {
                 Error::InvalidCertificate(error) => {
@@ -169,7 +183,8 @@ impl ServerCertVerifier for Explaining {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
     }
 
     fn verify_tls13_signature(
@@ -178,11 +193,12 @@ impl ServerCertVerifier for Explaining {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

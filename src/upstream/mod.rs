@@ -172,6 +172,9 @@ pub enum Fault {
     /// The upstream said so.
     #[error("{0}")]
     Reply(Reply),
+    /// The upstream's answer to a user name and a password, where no token is used.
+    #[error("{0}")]
+    Login(Reply),
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
@@ -184,6 +187,9 @@ pub enum Fault {
     /// TCP or the local network said no.
     #[error("{0}")]
     Network(String),
+    /// The proxy, or the way to it.
+    #[error("the proxy {0}")]
+    Proxy(String),
     /// The certificate or the handshake.
     #[error("{0}")]
     Tls(crate::tls::Distrust),
@@ -222,7 +228,9 @@ pub enum Fault {
 /// Only a missing answer leaves the fate open; a refusal is one.
 fn doubt(stage: Stage, fault: &Fault) -> &'static str {
     match fault {
-        Fault::Reply(_) | Fault::Local(_) | Fault::Http { status: ..500, .. } => "",
+        Fault::Reply(_) | Fault::Login(_) | Fault::Local(_) | Fault::Http { status: ..500, .. } => {
+            ""
+        }
         _ if stage >= Stage::Dot => " (it may have been taken)",
         _ => "",
     }

@@ -61,7 +61,7 @@ impl Way {
     pub fn new(account: &Account, hostname: String, tls: Arc<ClientConfig>) -> Self {
         let pool = |tls| Pool::new(account.upstream.clone(), hostname.clone(), tls);
         let by_graph = |graph: &crate::config::Graph| {
-            Graph::new(graph.clone(), account.upstream.clone(), &tls)
+            Graph::new(graph.clone(), account.upstream.clone(), account.oauth.proxy.clone(), &tls)
         };
         match &account.transport {
             Transport::Smtp => Self::Smtp(pool(Arc::clone(&tls))),

@@ -38,6 +38,9 @@ Done.
 1
 It did not work; after a stop: something was cut off and is in the queue.
 .TP
+2
+It works, and something waits for a person (\fBsubmitd status\fR).
+.TP
 64
 The command line is wrong.
 .TP
@@ -46,6 +49,9 @@ The daemon is not there.
 .TP
 75
 Not now: address taken, store held by another process, disk; of \fBcheck\fR: only what passes by itself broke.
+.TP
+77
+This user may not.
 .TP
 78
 The configuration is wrong.
@@ -59,6 +65,10 @@ The configuration, see \fBsubmitd.toml\fR(5).
 .TP
 /var/lib/submitd, ~/.local/state/submitd
 Queue and tokens, of root and of other users, unless \fBSTATE_DIRECTORY\fR or \fIstate_dir\fR names another.
+.TP
+/run/submitd/admin.sock
+Where \fBsubmitd status\fR, \fBqueue\fR and \fBaccount\fR reach the daemon of the systemd unit; of others it is
+\fIadmin.sock\fR in the state directory, unless \fIsocket\fR in \fI[admin]\fR names another.
 .SH EXAMPLES
 .TP
 submitd demo
@@ -69,6 +79,9 @@ Walks every step to the login of every account, then starts.
 .TP
 submitd send ann@example.org
 Sends a test mail through the running daemon.
+.TP
+submitd queue retry \-\-account erp
+Tries all mail of an account now, after it was mended.
 .SH SEE ALSO
 \fBsubmitd.toml\fR(5), \fBswaks\fR(1), \fBsystemctl\fR(1)
 "#;

@@ -48,6 +48,10 @@ mod notify;
 mod peers;
 /// The power fails: what was not synced is gone, what got a 250 is not.
 mod power;
+/// Through proxies on the way out.
+mod proxies;
+/// Mails that wait: listed, looked into, held, released, removed, exported, with a daemon and without.
+mod queue;
 /// What got a 250 survives kill -9.
 mod restart;
 /// No secret is ever shown, whatever goes right or wrong.
@@ -64,5 +68,7 @@ mod stop;
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
+/// The key of the stored tokens is exchanged.
+mod vault;
 /// The four worlds: what vendors tell their customers to set up works as it stands.
 mod worlds;

@@ -129,7 +129,8 @@ fn b17_ten_thousand_mails_queued_at_start_cost_no_time_and_leave_in_order_of_due
     world.faults(|faults| faults.token.hold = true);
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listener = format!("[[listener]]\naddress = \"{address}\"\n");
-    let upstream = "connections = 1\nmessages_per_minute = \"unlimited\"\n";
+    let upstream = "connections = 1\nmessages_per_minute = \"unlimited\"\n\
+                    recipients_per_day = \"unlimited\"\n";
     let config = world.config_with(&listener, upstream).replace("\"debug\"", "\"warn\"");
     let (mut daemon, empty) = start(world.start(&config), address);
     assert!(daemon.stop().success());

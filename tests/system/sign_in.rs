@@ -1,9 +1,10 @@
 //! Somebody signs in, in every way, with a daemon running and without; and somebody else tries to.
 
-use crate::support::browser::{decide, post, visit, visit_as};
+use crate::support::browser::{chromium, decide, post, visit, visit_as};
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::servers::Oidc;
 use crate::support::sign_in::Login;
 use crate::support::witness::Witness;
 use crate::support::world::World;
@@ -508,4 +509,99 @@ fn a_socket_that_is_off_needs_a_reload() {
     says(&said, &["one that runs all the same needs a reload"]);
     daemon.signal("HUP");
     assert_eq!(world.messages(1).len(), 1);
+}
+
+/// An account at a provider that is not ours.
+fn elsewhere(world: &World, oidc: &Oidc, grant: &str, keys: &str) -> String {
+    let issuer = &oidc.issuer;
+    format!(
+        "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n\
+         [[account]]\nname = \"erp\"\nmailbox = \"{ERP}\"\npreset = \"generic\"\ngrant = \"{grant}\"\n{keys}\n\
+         [account.upstream]\nhost = \"localhost\"\nport = {port}\n\
+         [account.oauth]\ntoken_url = \"{issuer}/token\"\n",
+        dir = world.path().display(),
+        port = world.sandbox.smtp_addr().port(),
+    )
+}
+
+/// The same for somebody who signs in.
+fn person_elsewhere(world: &World, oidc: &Oidc, grant: &str) -> String {
+    let issuer = &oidc.issuer;
+    let keys = "client_id = \"desktop\"\nredirect_uri = \"http://127.0.0.1/back\"";
+    elsewhere(world, oidc, grant, keys)
+        + &format!(
+            "scope = \"openid email offline_access\"\nissuer = \"{issuer}\"\n\
+             authorize_url = \"{issuer}/auth?prompt=consent\"\ndevice_url = \"{issuer}/device/auth\"\n\
+             revoke_url = \"{issuer}/token/revocation\"\n"
+        )
+}
+
+/// Each start takes a refresh token that came back before: one that is used twice ends the whole grant.
+fn rotates(world: &World, oidc: &Oidc, text: &str) {
+    for _ in 0..3 {
+        let mut daemon = world.start(text).run();
+        daemon.log.wait_for("token obtained");
+        assert!(daemon.stop().success());
+    }
+    assert!(!oidc.log.text().contains("grant.revoked"), "{}", oidc.log.text());
+}
+
+#[test]
+fn another_provider_takes_our_code_with_pkce_and_rotates_our_tokens() {
+    let (world, oidc) = (World::new(), Oidc::start());
+    let text = person_elsewhere(&world, &oidc, "authorization_code");
+    let daemon = world.start(&text).run();
+    let login = Login::start(&write(&world, &text), &["erp"]);
+    let seen = chromium(&[
+        &["open", &login.address()],
+        &["fill", "login", ERP],
+        &["fill", "password", "any"],
+        &["press", "login-submit"],
+        &["await", "Authorize"],
+        &["press", "login-submit"],
+        &["await", "You are signed in"],
+    ]);
+    assert!(seen.url.contains("iss="), "RFC 9207: {seen:?}");
+    let (status, said) = login.wait();
+    assert!(status.success(), "{said}");
+    says(&said, &["signed in as erp@contoso.com", "the account can send"]);
+    drop(daemon);
+    rotates(&world, &oidc, &text);
+    let revoked = submitd(&world, &["account", "revoke", "erp"]);
+    says(&self::text(&revoked), &["taken back at the provider"]);
+}
+
+#[test]
+fn another_provider_takes_our_device_code() {
+    let (world, oidc) = (World::new(), Oidc::start());
+    let text = person_elsewhere(&world, &oidc, "device_code");
+    let login = Login::start(&write(&world, &text), &["erp"]);
+    let (place, code) = login.code();
+    chromium(&[
+        &["open", &place],
+        &["fill", "user_code", &code],
+        &["submit"],
+        &["await", "device"],
+        &["submit"],
+        &["fill", "login", ERP],
+        &["fill", "password", "any"],
+        &["press", "login-submit"],
+        &["await", "Authorize"],
+        &["press", "login-submit"],
+        &["await", "Success"],
+    ]);
+    let (status, said) = login.wait();
+    assert!(status.success(), "{said}");
+    rotates(&world, &oidc, &text);
+}
+
+#[test]
+fn another_provider_takes_our_client_credentials() {
+    let (world, oidc) = (World::new(), Oidc::start());
+    let keys = "client_id = \"server\"\nclient_secret = \"a secret that only we know\"";
+    let text = elsewhere(&world, &oidc, "client_credentials", keys) + "scope = \"openid\"\n";
+    let daemon = world.start(&text).run();
+    daemon.log.wait_for("token obtained");
+    oidc.log.wait_for("grant.success client_credentials");
 }

@@ -144,10 +144,10 @@ fn integration_ropc_device() {
     let password = Identities::default().password.expose().to_owned();
     let keys = format!("{base}grant = \"password\"\npassword = \"{password}\"");
     let (file, text) = configure(&world, &keys, &tenant(&world));
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     send(&daemon, ERP, "by password");
     assert_eq!(world.messages(1).len(), 1);
-    drop(daemon);
+    assert!(daemon.stop().success());
     world.faults(|faults| faults.token.error = Some(Fault::always(Aadsts(50076))));
     says(&check(&file), &["AADSTS50076", "multi-factor authentication", "client_credentials"]);
     // The device code, entered in a browser.
@@ -155,7 +155,7 @@ fn integration_ropc_device() {
     let keys = base.replace(APP, PUBLIC).replace(&format!("client_secret = \"{SECRET}\"\n"), "");
     let (file, text) =
         configure(&world, &format!("{keys}grant = \"device_code\""), &tenant(&world));
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     let login = Login::start(&file, &["erp"]);
     let (place, code) = login.code();
     chromium(&[
@@ -169,13 +169,14 @@ fn integration_ropc_device() {
     assert!(status.success(), "{said}");
     send(&daemon, ERP, "by device code");
     assert_eq!(world.messages(2).len(), 2);
-    drop(daemon);
+    assert!(daemon.stop().success());
     // Application permissions and a service principal.
     let keys = format!("{base}grant = \"client_credentials\"");
     let (_, text) = configure(&world, &keys, &tenant(&world));
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     send(&daemon, ERP, "app-only");
     assert_eq!(world.messages(3).len(), 3);
+    assert!(daemon.stop().success());
 }
 
 /// No user at all, by secret and by certificate; and where there is one: the public redirect
@@ -200,19 +201,33 @@ fn monitoring_app_only() {
         "certificate = \"erp.crt\"\nkey = \"erp.key\"".to_owned(),
     ] {
         let (_, text) = configure(&world, &format!("{base}{proof}"), &tenant(&world));
-        let daemon = world.start(&text).run();
+        let mut daemon = world.start(&text).run();
         sent += 1;
         send(&daemon, ERP, "app-only");
         assert_eq!(world.messages(sent).len(), sent);
+        assert!(daemon.stop().success());
     }
-    // The browser ends at an address that nobody here listens on; a person pastes it.
+    // Made for Exchange Web Services: the token serves no SMTP, and the permission that does is named.
+    world.faults(|faults| {
+        faults.token.claims.insert("roles".into(), serde_json::json!(["full_access_as_app"]));
+    });
+    let keys = format!("{base}client_secret = \"{SECRET}\"");
+    let (file, _) = configure(&world, &keys, &tenant(&world));
+    says(&check(&file), &["full_access_as_app", "SMTP.SendAsApp"]);
+    world.faults(|_| {});
+    pasted_address(&world, sent + 1);
+    personal_account(&world, personal, sent + 2);
+}
+
+/// The browser ends at an address that nobody here listens on; a person pastes it. The mail is the `count`th.
+fn pasted_address(world: &World, count: usize) {
     let native = "redirect_uri = \"https://login.microsoftonline.com/common/oauth2/nativeclient\"";
     let base = format!(
         "mailbox = \"{ERP}\"\ntenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n\
          grant = \"authorization_code\"\n{native}\n"
     );
-    let (file, text) = configure(&world, &base, &tenant(&world));
-    let daemon = world.start(&text).run();
+    let (file, text) = configure(world, &base, &tenant(world));
+    let mut daemon = world.start(&text).run();
     let mut login = Login::start(&file, &["erp"]);
     let seen = chromium(&[
         &["open", &login.address()],
@@ -224,18 +239,20 @@ fn monitoring_app_only() {
     login.paste(&seen.url);
     let (status, said) = login.wait();
     assert!(status.success(), "{said}");
-    sent += 1;
     send(&daemon, ERP, "pasted");
-    assert_eq!(world.messages(sent).len(), sent);
-    drop(daemon);
-    // A personal account: its tokens cannot be read, only the id token says who it was.
+    assert_eq!(world.messages(count).len(), count);
+    assert!(daemon.stop().success());
+}
+
+/// Its tokens cannot be read, only the id token says who it was.
+fn personal_account(world: &World, personal: &str, count: usize) {
     let consumers = world.sandbox.token_url().replace("contoso.onmicrosoft.com", "consumers");
     let keys = format!(
         "preset = \"outlook\"\nmailbox = \"{personal}\"\nclient_id = \"{PUBLIC}\"\n\
          grant = \"authorization_code\""
     );
-    let (file, text) = configure(&world, &keys, &format!("token_url = \"{consumers}\""));
-    let daemon = world.start(&text).run();
+    let (file, text) = configure(world, &keys, &format!("token_url = \"{consumers}\""));
+    let mut daemon = world.start(&text).run();
     let login = Login::start(&file, &["erp"]);
     let seen = chromium(&[
         &["open", &login.address()],
@@ -246,7 +263,7 @@ fn monitoring_app_only() {
     let (status, said) = login.wait();
     assert!(status.success(), "{said}");
     says(&said, &[&format!("signed in as {personal}")]);
-    sent += 1;
     send(&daemon, personal, "personal");
-    assert_eq!(world.messages(sent)[sent - 1].mailbox, personal);
+    assert_eq!(world.messages(count)[count - 1].mailbox, personal);
+    assert!(daemon.stop().success());
 }

@@ -3,9 +3,10 @@
 //! It reads the store beside the daemon and cannot change it. What peers said is shown in one harmless
 //! line. It must not hold the whole queue: it may be long.
 
+use crate::cli::store::{self, AccessError};
 use crate::mail::Address;
 use crate::observe::redact::one_line;
-use crate::queue::{Entry, Filter, OpenError, RecipientState, State, StoreError, View};
+use crate::queue::{Entry, Filter, RecipientState, State, StoreError, View};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
@@ -20,15 +21,9 @@ const INDENT: &str = "                                              ";
 /// Why the queue was not listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListingError {
-    /// This user may not.
-    #[error("{0}: only root and the daemon's user may read the queue")]
-    NotPermitted(String),
-    /// There is none.
-    #[error("{0}: there is no queue; has the daemon run, and is this its state_dir?")]
-    Absent(String),
-    /// It cannot be opened.
+    /// The store cannot be had.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Access(#[from] AccessError),
     /// It cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -42,38 +37,28 @@ pub enum ListingError {
 /// # Errors
 /// [`ListingError`].
 pub fn list(state_dir: &Path, out: &mut impl Write) -> Result<(), ListingError> {
-    let dir = state_dir.join("queue");
-    let database = dir.join("queue.db");
-    if let Err(error) = std::fs::File::open(&database) {
-        let place = dir.display().to_string();
-        return Err(match error.kind() {
-            io::ErrorKind::NotFound => ListingError::Absent(place),
-            io::ErrorKind::PermissionDenied => ListingError::NotPermitted(place),
-            _ => ListingError::Output(error),
-        });
-    }
-    list_all(&View::open(&dir)?, out)
+    list_all(&store::open(state_dir)?, out)
 }
 
 fn list_all(view: &View, out: &mut impl Write) -> Result<(), ListingError> {
     let mut filter = Filter { most: PAGE, ..Filter::default() };
     let (mut count, mut octets) = (0_u64, 0_u64);
     loop {
-        let page = view.list(&filter)?;
-        if count == 0 && !page.is_empty() {
+        let page = view.page(&filter)?;
+        if count == 0 && !page.mails.is_empty() {
             writeln!(
                 out,
                 "----Queue ID---- --Size-- ---Arrival (UTC)--- -Sender/Recipient-------"
             )?;
         }
-        for entry in &page {
+        for entry in &page.mails {
             count += 1;
             octets += entry.size;
             show(entry, out)?;
         }
-        match page.last() {
-            Some(last) if page.len() == PAGE => filter.after = Some(last.id),
-            _ => break,
+        filter.after = page.next;
+        if filter.after.is_none() {
+            break;
         }
     }
     match count {
@@ -200,7 +185,7 @@ mod tests {
     fn a_queue_that_is_not_there_is_not_called_empty() {
         let dir = tempfile::tempdir().expect("directory");
         let error = list(dir.path(), &mut Vec::new());
-        assert!(matches!(error, Err(ListingError::Absent(_))), "{error:?}");
+        assert!(matches!(error, Err(ListingError::Access(AccessError::Absent(_)))), "{error:?}");
     }
 
     #[tokio::test]

@@ -105,9 +105,8 @@ impl From<ReadError> for Failure {
 impl From<ListingError> for Failure {
     fn from(error: ListingError) -> Self {
         let code = match error {
-            ListingError::NotPermitted(_) => exit::NO_PERMISSION,
-            ListingError::Absent(_) => exit::UNAVAILABLE,
-            ListingError::Open(_) | ListingError::Store(_) => exit::TEMPORARY,
+            ListingError::Access(ref access) => access.code(),
+            ListingError::Store(_) => exit::TEMPORARY,
             ListingError::Output(_) => exit::IO,
         };
         Self::new(code, error)

@@ -306,3 +306,31 @@ async fn b22_a_sender_hears_of_a_broken_account_through_another_and_the_mail_is_
         assert_eq!(reports, usize::from(elsewhere));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn b21_two_ways_to_one_mailbox_keep_no_idle_connections_beside_each_other() {
+    let house = House::new();
+    let scripts = [(); 3].map(|()| Script::new(|seen| all(seen, &ok())));
+    let accounts =
+        [("one", "erp@contoso.com"), ("two", "erp@contoso.com"), ("else", "o@contoso.com")];
+    let mut accounts = accounts.map(|(name, mailbox)| account(name, mailbox));
+    accounts[1].upstream.idle_timeout = HOUR;
+    let ways = scripts.clone();
+    let _delivery = Delivery::start(
+        house.queue.clone(),
+        house.tokens.clone(),
+        move |account: &Account| match account.name.as_str() {
+            "one" => ways[0].clone(),
+            "two" => ways[1].clone(),
+            _ => ways[2].clone(),
+        },
+        house.settings.clone(),
+        accounts.into_iter().map(Arc::new).collect(),
+    );
+    for name in ["one", "two", "two", "else"] {
+        let id = house.send(name, FROM, &["a@b.c"]).await;
+        house.until(id, |_| false).await;
+    }
+    let closed = scripts.each_ref().map(|script| script.closed.load(Ordering::SeqCst));
+    assert_eq!(closed, [2, 1, 0], "each before the other one is used");
+}

@@ -247,6 +247,7 @@ mod tests {
             token_url: "https://idp.example/token".parse().unwrap(),
             scope: "https://outlook.office.com/SMTP.Send offline_access".into(),
             ca_file: None,
+            proxy: crate::config::HttpProxy::Environment,
             timeout: std::time::Duration::from_secs(1),
             consent: Consent {
                 authorize_url: Some(

@@ -257,7 +257,7 @@ mod tests {
         for (request, status) in [
             (format!("GET /back?code=c HTTP/1.1\r\nHost: evil.example:{port}\r\n\r\n"), "421"),
             (format!("GET /back?code=c HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", port ^ 1), "421"),
-            (format!("GET /back?code=c HTTP/1.1\r\nHost: localhost\r\n\r\n"), "421"),
+            ("GET /back?code=c HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "421"),
             ("GET /back?code=c HTTP/1.0\r\n\r\n".to_owned(), "421"),
             (
                 format!(

@@ -6,10 +6,28 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Names are cut here, in characters.
 const LONGEST_NAME: usize = 254;
+
+/// Says who signed in (OpenID Connect Core §2); not shown, for it holds names.
+#[derive(Deserialize, Serialize)]
+pub struct IdToken(String);
+
+impl IdToken {
+    /// As it came.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for IdToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IdToken(…)")
+    }
+}
 
 /// What the tokens say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 mod asking;
 mod attempt;
+mod awaited;
 mod device;
 mod doors;
 mod identity;
@@ -14,7 +15,7 @@ mod page;
 
 pub use asking::DeviceCode;
 pub use doors::{is_loopback, with_port};
-pub use identity::Identity;
+pub use identity::{IdToken, Identity};
 
 use super::provider::Provider;
 use super::request;
@@ -251,7 +252,8 @@ impl Login {
                 retry_after: None,
             })
         })?;
-        let identity = Identity::read(granted.identity(), access.expose());
+        let identity =
+            Identity::read(granted.id_token.as_ref().map(IdToken::as_str), access.expose());
         let wanted = self.sign_in().map_or("", |sign_in| sign_in.username.as_str());
         if !identity.may_be(wanted) {
             let found = identity.names.first().cloned().unwrap_or_default();
@@ -308,10 +310,7 @@ async fn hear(
         let came = timeout_at(ends, async {
             tokio::select! {
                 caller = next => Some((None, caller)),
-                text = pasted.recv(), if may_paste => match text {
-                    Some(text) => Some((Some(text), None)),
-                    None => None,
-                },
+                text = pasted.recv(), if may_paste => text.map(|text| (Some(text), None)),
             }
         });
         match came.await.map_err(|_| LoginError::Timeout)? {

@@ -2,7 +2,8 @@
 //!
 //! It promises that nothing stays behind at the server: MAIL is taken back by RSET.
 
-use super::transaction::{Step, Transaction, Trouble};
+use super::refusal::{Step, Trouble};
+use super::transaction::Transaction;
 use super::{Dialogue, State};
 use crate::mail::Envelope;
 

@@ -1,28 +1,30 @@
 //! The client half of SMTP as a machine: towards the server that takes mail from us.
 //!
 //! `feed` takes what came, `advance` says what is to be done next and never waits, `output` holds what is
-//! to be written before waiting for more input. It promises that the token is written only inside TLS,
-//! that nothing read before TLS counts after it, and that every recipient of a mail gets a result. It
+//! to be written before waiting for more input. It promises that nothing of the login is written before the
+//! TLS that its terms ask for, that nothing read before TLS counts after it, and that every recipient of a mail gets a result. It
 //! judges no reply beyond what the protocol needs; whether a mail is lost or retried is decided elsewhere.
 //!
 //! ```text
-//! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH XOAUTH2 ─ Ready ─ mail ─ Ready ─ … ─ QUIT
+//! greeting ─ EHLO ─ STARTTLS ─ (TLS) ─ EHLO ─ AUTH ─ Ready ─ mail ─ Ready ─ … ─ QUIT
 //! ```
 
 mod ask;
 mod envelope;
+mod refusal;
 mod transaction;
 
-pub use transaction::{Refusal, Step, Trouble};
+pub use refusal::{Refusal, Step, Trouble};
 
 use super::Reply;
 use super::extension::Extension;
 use super::offer::Offer;
 use super::reply::Reader;
+use super::sasl_client::{Login, Way};
 use crate::mail::Envelope;
-use crate::secret::Secret;
 use bytes::{Buf, BytesMut};
-use transaction::{Phase, Transaction, refused};
+use refusal::{injected, refused};
+use transaction::{Phase, Transaction};
 
 /// The output buffer of an idle connection is not kept beyond this.
 const OUTPUT_KEPT: usize = 4 * 1024;
@@ -32,10 +34,10 @@ const OUTPUT_KEPT: usize = 4 * 1024;
 pub struct Terms {
     /// Our name in EHLO.
     pub hostname: String,
-    /// TLS comes by STARTTLS; otherwise the connection is inside TLS from the start.
+    /// TLS comes by STARTTLS and never goes without; otherwise it is there from the start, or not wanted.
     pub starttls: bool,
-    /// The XOAUTH2 response, as [`super::sasl_client::xoauth2`] makes it.
-    pub response: Secret,
+    /// What is said in AUTH.
+    pub login: Login,
 }
 
 /// What is to be done next.
@@ -66,10 +68,9 @@ enum State {
     Hello,
     StartTls,
     Handshake,
-    Auth,
-    Response,
-    /// The server answered the response with a challenge, an error in JSON (RFC 7628 §3.2.2), and got an
-    /// empty line.
+    Auth(Way),
+    /// The server answered a token with a challenge, an error in JSON (RFC 7628 §3.2.2), and was told that we
+    /// are done.
     Challenged,
     Ready,
     Mail(Box<Transaction>),
@@ -141,7 +142,7 @@ impl Dialogue {
             State::Greeting => Step::Greeting,
             State::Hello => Step::Hello,
             State::StartTls | State::Handshake => Step::Tls,
-            State::Auth | State::Response | State::Challenged => Step::Auth,
+            State::Auth(_) | State::Challenged => Step::Auth,
             State::Mail(transaction) => transaction.step(),
             State::Failed(refusal) => refusal.step,
             State::Ready | State::Quit | State::Closed => Step::Mail,
@@ -153,7 +154,11 @@ impl Dialogue {
         loop {
             match &self.state {
                 State::Handshake => return Event::StartTls,
-                State::Failed(_) => return self.fail_once(),
+                State::Failed(refusal) => {
+                    let event = Event::Failed(refusal.clone());
+                    self.state = State::Closed;
+                    return event;
+                }
                 State::Closed => return Event::Closed,
                 State::Mail(transaction) if transaction.phase == Phase::Over => {
                     return self.finish();
@@ -178,13 +183,6 @@ impl Dialogue {
             State::Ready => Event::Ready,
             State::Mail(transaction) => transaction.wait(),
             _ => Event::NeedInput,
-        }
-    }
-
-    fn fail_once(&mut self) -> Event {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Failed(refusal) => Event::Failed(refusal),
-            _ => Event::Closed,
         }
     }
 
@@ -231,8 +229,7 @@ impl Dialogue {
             State::Greeting => self.take_greeting(reply),
             State::Hello => self.take_hello(reply),
             State::StartTls => self.take_starttls(reply),
-            State::Auth => self.take_auth(reply),
-            State::Response | State::Challenged => self.take_login(reply),
+            State::Auth(_) | State::Challenged => self.take_login(reply),
             State::Mail(transaction) => {
                 if !transaction.take(reply, &mut self.output) {
                     self.is_ended = true;
@@ -266,14 +263,21 @@ impl Dialogue {
                 return self.fail(Trouble::NotOffered("STARTTLS"));
             }
             self.output.extend_from_slice(b"STARTTLS\r\n");
-        } else {
-            self.state = State::Auth;
-            if !self.offer.has_mechanism("XOAUTH2") {
-                return self.fail(Trouble::NotOffered("AUTH XOAUTH2"));
-            }
-            // In two steps: with the response the line would be longer than 512 octets (RFC 4954 §4).
-            self.output.extend_from_slice(b"AUTH XOAUTH2\r\n");
+            return;
         }
+        // Said once; an idle connection need not hold it.
+        let mut login = std::mem::take(&mut self.terms.login);
+        if login.is_needless() {
+            return self.state = State::Ready;
+        }
+        let wanted = login.wanted();
+        let Some(way) = login.choose(&self.offer) else {
+            return self.state =
+                State::Failed(Refusal { step: Step::Auth, trouble: Trouble::NotOffered(wanted) });
+        };
+        // In two steps: with the response the line would be longer than 512 octets (RFC 4954 §4).
+        self.output.extend_from_slice(format!("AUTH {}\r\n", way.mechanism.name()).as_bytes());
+        self.state = State::Auth(way);
     }
 
     fn take_starttls(&mut self, reply: Reply) {
@@ -301,26 +305,28 @@ impl Dialogue {
         self.say_hello();
     }
 
-    fn take_auth(&mut self, reply: Reply) {
-        if reply.code != 334 {
-            return self.fail(refused(reply));
-        }
-        // Said once; an idle connection need not hold it.
-        let response = std::mem::replace(&mut self.terms.response, Secret::new(""));
-        self.output.extend_from_slice(response.expose().as_bytes());
-        self.output.extend_from_slice(b"\r\n");
-        self.state = State::Response;
-    }
-
     fn take_login(&mut self, reply: Reply) {
-        match (reply.code, &self.state) {
-            (235, _) => self.state = State::Ready,
-            (334, State::Response) => {
-                self.output.extend_from_slice(b"\r\n");
+        let next = match (reply.code, &mut self.state) {
+            (235, State::Auth(way)) if way.responses.is_empty() => {
+                return self.state = State::Ready;
+            }
+            (235, State::Challenged) => return self.state = State::Ready,
+            (334, State::Auth(way)) => way.responses.pop_front().ok_or(way.dismissal()),
+            _ => return self.fail(refused(reply)),
+        };
+        match next {
+            Ok(response) => self.say(response.expose()),
+            Err(Some(dismissal)) => {
+                self.say(dismissal);
                 self.state = State::Challenged;
             }
-            _ => self.fail(refused(reply)),
+            Err(None) => self.fail(refused(reply)),
         }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.output.extend_from_slice(line.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
     }
 
     /// Begins a mail on a connection that is `Ready`. What the server cannot take at all is answered
@@ -393,17 +399,11 @@ impl Dialogue {
     }
 }
 
-fn injected() -> Trouble {
-    Trouble::Protocol(
-        "text after the 220 of STARTTLS, before TLS: somebody sits in between".to_owned(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mail::{Address, BodyKind, Notify, Recipient, Ret};
-    use crate::smtp::sasl_client::xoauth2;
+    use crate::secret::Secret;
 
     const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\nend\r\n";
     /// What a mail declared BINARYMIME brings, piece by piece.
@@ -411,6 +411,10 @@ mod tests {
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
+    }
+
+    fn token() -> Login {
+        Login::bearer("u@x", &Secret::new("tok"), ("server.example", 587), None).unwrap()
     }
 
     fn envelope(recipients: &[&str]) -> Envelope {
@@ -436,6 +440,7 @@ mod tests {
 
     struct Stage {
         dialogue: Dialogue,
+        at_once: bool,
         mails: Vec<Envelope>,
         pieces: Vec<&'static [u8]>,
         commits: bool,
@@ -461,7 +466,11 @@ mod tests {
                         } else {
                             BODY.chunks(1).collect()
                         };
-                        self.dialogue.send(&mail, BODY.len() as u64);
+                        let size = BODY.len() as u64;
+                        match self.at_once {
+                            true => self.dialogue.send_at_once(&mail, size),
+                            false => self.dialogue.send(&mail, size),
+                        }
                     }
                     Event::Body if self.pieces.is_empty() => self.dialogue.body_end(),
                     Event::Body => {
@@ -496,10 +505,20 @@ mod tests {
         script: &str,
         mails: &[Envelope],
     ) -> Played {
-        let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
-        let terms = Terms { hostname: "me.example".into(), starttls, response };
+        play_with(piece, (starttls, commits, false), token(), script, mails)
+    }
+
+    fn play_with(
+        piece: usize,
+        (starttls, commits, at_once): (bool, bool, bool),
+        login: Login,
+        script: &str,
+        mails: &[Envelope],
+    ) -> Played {
+        let terms = Terms { hostname: "me.example".into(), starttls, login };
         let mut stage = Stage {
             dialogue: Dialogue::new(terms),
+            at_once,
             mails: mails.to_vec(),
             pieces: Vec::new(),
             commits,
@@ -545,6 +564,16 @@ mod tests {
         let whole = play_in(usize::MAX, true, true, script, mails);
         for piece in 1..40 {
             assert_eq!(play_in(piece, true, true, script, mails), whole, "pieces of {piece}");
+        }
+        whole
+    }
+
+    /// The same, small mail going at once.
+    fn play_at_once(script: &str, mails: &[Envelope]) -> Played {
+        let whole = play_with(usize::MAX, (true, true, true), token(), script, mails);
+        for piece in 1..40 {
+            let cut = play_with(piece, (true, true, true), token(), script, mails);
+            assert_eq!(cut, whole, "pieces of {piece}");
         }
         whole
     }
@@ -915,10 +944,239 @@ mod tests {
         assert!(played.closed && played.commits == 1);
     }
 
+    const FLIGHT: &str = "C: MAIL FROM:<s@x> SIZE=25
+            C: RCPT TO:<a@x>
+            C: RCPT TO:<b@x>
+            C: BDAT 25 LAST
+            C: Subject: x
+            C: 
+            C: .dot
+            C: end
+            ";
+
+    #[test]
+    fn a_small_mail_goes_at_once_and_the_next_one_behind_its_answer() {
+        let script = after_login(
+            "PIPELINING CHUNKING",
+            &format!(
+                "{FLIGHT}S: 250 ok
+                S: 550 5.1.1 no
+                S: 250 ok
+                S: 250 taken
+                {FLIGHT}S: 250 ok
+                S: 250 ok
+                S: 250 ok
+                S: 250 too"
+            ),
+        );
+        let mails = [envelope(&["a@x", "b@x"]), envelope(&["a@x", "b@x"])];
+        let played = play_at_once(&script, &mails);
+        let refused = "Rcpt Reply(Reply(550 5.1.1 no))".to_owned();
+        assert_eq!(played.results, [vec![refused, "250 taken".into()], vec!["250 too".into(); 2]]);
+        assert_eq!((played.commits, played.closed), (2, false));
+        // Binary mail too: its octets need no counting out.
+        let flight = FLIGHT.replace("SIZE=25", "SIZE=25 BODY=BINARYMIME");
+        let flight =
+            flight.replace("BDAT 25", "BDAT 8").replace("C: Subject: x\n            C: \n", "");
+        let flight = flight.replace("C: .dot", "C: .").replace("C: end", "C: \0\r.");
+        let replies = "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 taken";
+        let script = after_login(BINARY, &format!("{flight}{replies}"));
+        assert_eq!(
+            play_at_once(&script, &[binary(&["a@x", "b@x"])]).results,
+            [vec!["250 taken"; 2]]
+        );
+    }
+
+    #[test]
+    fn where_chunking_or_pipelining_is_not_offered_nothing_goes_at_once() {
+        let alone = "C: MAIL FROM:<s@x> SIZE=25\nEND";
+        let pipelined = "C: MAIL FROM:<s@x> SIZE=25\nC: RCPT TO:<a@x>\nC: DATA\nEND";
+        for (offer, flight) in [("PIPELINING", pipelined), ("CHUNKING", alone), ("DSN", alone)] {
+            let played = play_at_once(&after_login(offer, flight), &[envelope(&["a@x"])]);
+            assert_eq!(played.results, [["Mail Closed"]], "{offer}");
+        }
+    }
+
+    #[test]
+    fn a_flight_that_was_sent_is_of_unknown_fate_until_it_is_answered() {
+        let same = |text: &str| vec![text.to_owned(); 2];
+        let ok = "S: 250 ok\n";
+        let table = [
+            ("END".to_owned(), same("Dot Closed"), true),
+            (format!("{ok}END"), same("Dot Closed"), true),
+            (format!("{ok}{ok}{ok}END"), same("Dot Closed"), true),
+            (
+                format!("{ok}S: 550 no\nEND"),
+                vec!["Rcpt Reply(Reply(550 no))".into(), "Dot Closed".into()],
+                true,
+            ),
+            // What was answered is known.
+            ("S: 550 no\nEND".into(), same("Mail Reply(Reply(550 no))"), true),
+            (format!("{ok}S: 550 no\nS: 550 no\nEND"), same("Rcpt Reply(Reply(550 no))"), true),
+            ("S: 421 4.3.2 bye".into(), same("Mail Reply(Reply(421 4.3.2 bye))"), true),
+            (format!("{ok}{ok}{ok}S: 421 x"), same("Dot Reply(Reply(421 x))"), true),
+            (
+                format!("{ok}{ok}{ok}S: 552 5.3.4 big"),
+                same("Dot Reply(Reply(552 5.3.4 big))"),
+                false,
+            ),
+            ("S: 354 what".into(), same("Dot Protocol(\"answer out of place: 354 what\")"), true),
+            (
+                format!("{ok}S: hello"),
+                same("Dot Protocol(\"a line is no reply: \\\"hello\\\"\")"),
+                true,
+            ),
+            // It offered BDAT and does not know it: surely not taken, and no more of this connection.
+            (format!("{ok}{ok}{ok}S: 502 5.5.1 what"), same("Dot NotOffered(\"CHUNKING\")"), true),
+        ];
+        for (script, results, closed) in table {
+            let script = after_login("PIPELINING CHUNKING", &format!("{FLIGHT}{script}"));
+            let played = play_at_once(&script, &[envelope(&["a@x", "b@x"])]);
+            assert_eq!(played.results, [results], "{script}");
+            assert_eq!((played.commits, played.closed), (1, closed), "{script}");
+        }
+    }
+
+    #[test]
+    fn a_flight_without_recipients_is_dropped_and_the_next_mail_resets() {
+        for refused in ["S: 250 ok\nS: 550 no\nS: 550 no\n", "S: 550 no\nS: 503 no\nS: 503 no\n"] {
+            for last in ["S: 503 5.5.1 no valid recipients\n", "S: 554 5.5.1 no\n"] {
+                let script = after_login(
+                    "PIPELINING CHUNKING",
+                    &format!(
+                        "{FLIGHT}{refused}{last}C: RSET
+                        C: MAIL FROM:<s@x> SIZE=25
+                        C: RCPT TO:<a@x>
+                        C: DATA
+                        S: 250 reset
+                        END"
+                    ),
+                );
+                let mails = [envelope(&["a@x", "b@x"]), envelope(&["a@x"])];
+                let played = play_at_once(&script, &mails);
+                assert!(played.results[0].iter().all(|result| result.contains("550 no")));
+                assert_eq!(played.results[1], ["Mail Closed"]);
+            }
+        }
+    }
+
+    #[test]
+    fn without_commit_nothing_of_a_flight_is_said() {
+        let script = after_login("PIPELINING CHUNKING", "");
+        let mail = [envelope(&["a@x"])];
+        let played = play_with(usize::MAX, (true, false, true), token(), &script, &mail);
+        assert_eq!(played.results, [["Mail Interrupted"]]);
+    }
+
+    #[test]
+    fn of_a_flight_that_was_not_written_to_its_end_nothing_can_be_taken() {
+        for (written, answer, expected) in [
+            (0, "", Step::Mail),
+            (40, "", Step::Mail),
+            (40, "250 ok\r\n", Step::Rcpt),
+            (usize::MAX, "", Step::Dot),
+            (usize::MAX, "250 ok\r\n", Step::Dot),
+        ] {
+            let terms = Terms { hostname: "me".into(), starttls: false, login: Login::default() };
+            let mut dialogue = Dialogue::new(terms);
+            dialogue.feed(b"220 hi\r\n250-hi\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+            assert!(matches!(dialogue.advance(), Event::Ready), "no login is asked for");
+            dialogue.output().clear();
+            dialogue.send_at_once(&envelope(&["a@x"]), BODY.len() as u64);
+            assert!(matches!(dialogue.advance(), Event::Body));
+            dialogue.body(BODY);
+            dialogue.body_end();
+            assert!(matches!(dialogue.advance(), Event::Commit) && dialogue.output().is_empty());
+            dialogue.dot();
+            let length = dialogue.output().len();
+            dialogue.output().advance(length.min(written));
+            dialogue.feed(answer.as_bytes());
+            dialogue.feed_end();
+            let Event::Finished(results) = dialogue.advance() else { panic!("not over") };
+            let [Err(Refusal { step, trouble: Trouble::Closed })] = &results[..] else {
+                panic!("{results:?}")
+            };
+            assert_eq!(*step, expected, "{written} written, then {answer:?}");
+        }
+    }
+
+    /// A login without STARTTLS: what is offered, what is said, how it ends.
+    fn login_with(login: &Login, script: &str) -> Played {
+        let script = format!("S: 220 there\nC: EHLO me.example\nS: 250-there\n{script}");
+        let ways = (false, true, false);
+        let whole = play_with(usize::MAX, ways, login.clone(), &script, &[]);
+        for piece in 1..40 {
+            assert_eq!(play_with(piece, ways, login.clone(), &script, &[]), whole);
+        }
+        whole
+    }
+
+    #[test]
+    fn oauthbearer_where_xoauth2_is_not_offered_or_where_it_is_asked_for() {
+        use crate::smtp::sasl::Mechanism::{OAuthBearer, XOAuth2};
+        let only = |mechanism| {
+            let server = ("server.example", 587);
+            Login::bearer("u@x", &Secret::new("tok"), server, Some(mechanism)).unwrap()
+        };
+        let said = "bixhPXVAeCwBaG9zdD1zZXJ2ZXIuZXhhbXBsZQFwb3J0PTU4NwFhdXRoPUJlYXJlciB0b2sBAQ==";
+        let bearer = format!("C: AUTH OAUTHBEARER\nS: 334 \nC: {said}\n");
+        for (login, offer) in
+            [(token(), "AUTH PLAIN OAUTHBEARER"), (only(OAuthBearer), "AUTH XOAUTH2 OAUTHBEARER")]
+        {
+            let played = login_with(&login, &format!("S: 250 {offer}\n{bearer}S: 235 welcome"));
+            assert_eq!((played.ready, played.failed), (1, None));
+            // RFC 7628 §3.2.3: the error comes as a challenge, which is answered by 0x01.
+            let script = format!(
+                "S: 250 {offer}\n{bearer}S: 334 eyJzdGF0dXMiOiI0MDEifQ==\nC: AQ==\nS: 535 5.7.8 no"
+            );
+            let refusal = login_with(&login, &script).failed.unwrap();
+            assert_eq!(refusal.step, Step::Auth);
+            assert_eq!(format!("{:?}", refusal.trouble), "Reply(Reply(535 5.7.8 no))");
+        }
+        for (login, offer, missing) in [
+            (only(XOAuth2), "AUTH OAUTHBEARER", "AUTH XOAUTH2"),
+            (only(OAuthBearer), "AUTH XOAUTH2", "AUTH OAUTHBEARER"),
+            (token(), "AUTH PLAIN", "AUTH XOAUTH2 or OAUTHBEARER"),
+        ] {
+            let refusal = login_with(&login, &format!("S: 250 {offer}")).failed.unwrap();
+            assert_eq!(
+                refusal,
+                Refusal { step: Step::Auth, trouble: Trouble::NotOffered(missing) }
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_by_plain_or_login_or_nothing_at_all() {
+        use crate::smtp::sasl::Mechanism;
+        let by = |only| Login::password("erp", &Secret::new("hunter2"), only).unwrap();
+        let plain = "C: AUTH PLAIN\nS: 334 \nC: AGVycABodW50ZXIy\n";
+        let login =
+            "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: ZXJw\nS: 334 UGFzc3dvcmQ6\nC: aHVudGVyMg==\n";
+        for (only, offer, said) in [
+            (None, "AUTH LOGIN PLAIN", plain),
+            (None, "AUTH LOGIN CRAM-MD5", login),
+            (Some(Mechanism::Login), "AUTH LOGIN PLAIN", login),
+        ] {
+            let played = login_with(&by(only), &format!("S: 250 {offer}\n{said}S: 235 in"));
+            assert_eq!((played.ready, played.failed), (1, None), "{offer}");
+            for (answer, words) in [
+                ("S: 535 5.7.8 no", "Reply(Reply(535 5.7.8 no))"),
+                ("S: 334 more", "Protocol(\"answer out of place: 334 more\")"),
+            ] {
+                let played = login_with(&by(only), &format!("S: 250 {offer}\n{said}{answer}"));
+                assert_eq!(format!("{:?}", played.failed.unwrap().trouble), words);
+            }
+        }
+        let refusal = login_with(&by(None), "S: 250 AUTH XOAUTH2").failed.unwrap();
+        assert_eq!(refusal.trouble, Trouble::NotOffered("AUTH PLAIN or LOGIN"));
+        let played = login_with(&Login::default(), "S: 250 AUTH PLAIN");
+        assert_eq!((played.ready, played.failed), (1, None), "no login is asked for");
+    }
+
     #[test]
     fn a_server_that_gives_up_in_the_body_is_heard() {
-        let response = Secret::new("eA==");
-        let terms = Terms { hostname: "me".into(), starttls: false, response };
+        let terms = Terms { hostname: "me".into(), starttls: false, login: token() };
         for (words, trouble) in [
             (
                 "552 5.3.4 too big\r\n",
@@ -1073,9 +1331,8 @@ mod tests {
                 assert_eq!(played.ready, 1, "the connection stays good");
             }
         }
-        let response = Secret::new("eA==");
         let mut dialogue =
-            Dialogue::new(Terms { hostname: "me".into(), starttls: false, response });
+            Dialogue::new(Terms { hostname: "me".into(), starttls: false, login: token() });
         dialogue.feed(b"220 x\r\n250-x\r\n250-SIZE 1000\r\n250 AUTH=XOAUTH2\r\n334 \r\n235 ok\r\n");
         assert!(matches!(dialogue.advance(), Event::Ready));
         dialogue.output().clear();
@@ -1130,8 +1387,13 @@ mod tests {
     }
 
     /// What a server of ours takes from this client, octets passed on in pieces of `piece`.
-    fn join(piece: usize, mail: &Envelope, body: &[u8]) -> (Envelope, Vec<u8>, Option<Event>) {
-        join_in(server_terms(), piece, mail, &body.chunks(piece).collect::<Vec<_>>())
+    fn join(
+        piece: usize,
+        mail: &Envelope,
+        body: &[u8],
+        at_once: bool,
+    ) -> (Envelope, Vec<u8>, Option<Event>) {
+        join_in(server_terms(), piece, mail, &body.chunks(piece).collect::<Vec<_>>(), at_once)
     }
 
     /// The same with the body brought in these pieces.
@@ -1140,13 +1402,14 @@ mod tests {
         piece: usize,
         mail: &Envelope,
         body: &[&[u8]],
+        at_once: bool,
     ) -> (Envelope, Vec<u8>, Option<Event>) {
         use crate::smtp::server::{self, Event as Asked};
         let mut server = server::Dialogue::new(std::sync::Arc::new(server_terms), false);
         let size = body.iter().map(|piece| piece.len() as u64).sum();
         let mut pieces = body.iter();
-        let response = xoauth2("u@x", &Secret::new("tok")).unwrap();
-        let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, response });
+        let login = token();
+        let mut client = Dialogue::new(Terms { hostname: "me".into(), starttls: true, login });
         let (mut taken, mut text, mut finished) = (envelope(&[]), Vec::new(), None);
         let ok = Reply::plain(250, "ok");
         for _ in 0..100_000 {
@@ -1189,6 +1452,7 @@ mod tests {
                     server.tls_started();
                 }
                 Event::Ready if finished.is_some() => return (taken, text, finished),
+                Event::Ready if at_once => client.send_at_once(mail, size),
                 Event::Ready => client.send(mail, size),
                 Event::Body => match pieces.next() {
                     Some(piece) => client.body(piece),
@@ -1215,8 +1479,10 @@ mod tests {
         let bodies: [&[u8]; 3] =
             [b"Subject: \xc3\xbc\r\n\r\n.\r\n..\r\n.x\r\n\r\n", b".\r\n", b"x\r\n"];
         for body in bodies {
-            for piece in [1, 2, 3, 7, 1000] {
-                let (taken, text, finished) = join(piece, &mail, body);
+            for (piece, at_once) in
+                [1, 2, 3, 7, 1000].into_iter().flat_map(|piece| [(piece, false), (piece, true)])
+            {
+                let (taken, text, finished) = join(piece, &mail, body, at_once);
                 assert_eq!(taken, mail);
                 assert_eq!(text, body);
                 let Some(Event::Finished(results)) = finished else { panic!("{finished:?}") };
@@ -1238,12 +1504,13 @@ mod tests {
             pieces in proptest::collection::vec(nasty(), 0..6),
             cut in 1_usize..60,
             pipelined: bool,
+            at_once: bool,
         ) {
             let mut terms = server_terms();
             terms.extensions.retain(|offer| pipelined || *offer != Extension::Pipelining);
             let mail = binary(&["a@x", "b@x"]);
             let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
-            let (taken, text, finished) = join_in(terms, cut, &mail, &pieces);
+            let (taken, text, finished) = join_in(terms, cut, &mail, &pieces, at_once);
             assert_eq!(taken, mail);
             assert_eq!(text, pieces.concat());
             let Some(Event::Finished(results)) = finished else { panic!("{finished:?}") };

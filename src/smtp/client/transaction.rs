@@ -9,6 +9,7 @@
 
 use super::Event;
 use super::envelope::{fit, mail_command, rcpt_command};
+use super::refusal::{Refusal, Step, Trouble, out_of_place, refused};
 use crate::mail::{BodyKind, Envelope};
 use crate::smtp::Reply;
 use crate::smtp::data::Stuffer;
@@ -16,58 +17,6 @@ use crate::smtp::extension::Extension;
 use crate::smtp::offer::Offer;
 use bytes::BytesMut;
 use std::collections::VecDeque;
-
-/// How far a dialogue had come when something stood in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// The 220.
-    Greeting,
-    /// EHLO, before or after TLS.
-    Hello,
-    /// STARTTLS.
-    Tls,
-    /// AUTH.
-    Auth,
-    /// MAIL FROM.
-    Mail,
-    /// RCPT TO.
-    Rcpt,
-    /// DATA, up to its 354.
-    Data,
-    /// The body, before the final dot; BDAT's chunks.
-    Body,
-    /// After the final dot, or BDAT's last chunk.
-    Dot,
-}
-
-/// What stood in the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The server said so.
-    Reply(Reply),
-    /// The server does not offer what is needed.
-    NotOffered(&'static str),
-    /// The message has more octets than the server takes (RFC 1870 §6.1).
-    TooLarge {
-        /// What SIZE said.
-        limit: u64,
-    },
-    /// The server spoke no SMTP.
-    Protocol(String),
-    /// The server closed the connection.
-    Closed,
-    /// The driver broke off; it knows why.
-    Interrupted,
-}
-
-/// What stood in the way, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Where.
-    pub step: Step,
-    /// What.
-    pub trouble: Trouble,
-}
 
 /// What a reply is expected for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -420,17 +369,4 @@ impl Transaction {
         let lost = || Err(Refusal { step: Step::Mail, trouble: Trouble::Interrupted });
         self.results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
-}
-
-/// A refusal where another reply was hoped for.
-pub(super) fn refused(reply: Reply) -> Trouble {
-    if reply.is_transient() || reply.is_permanent() {
-        Trouble::Reply(reply)
-    } else {
-        out_of_place(&reply)
-    }
-}
-
-fn out_of_place(reply: &Reply) -> Trouble {
-    Trouble::Protocol(format!("answer out of place: {reply}"))
 }

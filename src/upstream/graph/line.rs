@@ -5,7 +5,7 @@
 //! is asked twice, since Graph would send twice.
 
 use super::answer::Answer;
-use crate::config::Upstream;
+use crate::config::{HttpProxy, Proxy, Upstream};
 use crate::secret::Secret;
 use crate::smtp::Reply;
 use crate::tls;
@@ -51,6 +51,7 @@ impl Heard {
 pub(super) fn client(
     root: &Url,
     upstream: &Upstream,
+    proxy: &HttpProxy,
     trust: &ClientConfig,
 ) -> Result<reqwest::Client, Fault> {
     let is_plain = root.scheme() != "https";
@@ -71,9 +72,23 @@ pub(super) fn client(
         .pool_idle_timeout(upstream.idle_timeout.min(WARM))
         .tcp_nodelay(true)
         .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
-    // A system proxy cannot know what our own loopback is.
-    let builder = if is_local { builder.no_proxy() } else { builder };
+    let builder = match proxy {
+        // A proxy cannot know what our own loopback is.
+        _ if is_local => builder.no_proxy(),
+        HttpProxy::Environment => builder,
+        HttpProxy::None => builder.no_proxy(),
+        HttpProxy::By(proxy) => builder.no_proxy().proxy(by(proxy)?),
+    };
     builder.build().map_err(|error| Fault::Network(chain(&error)))
+}
+
+fn by(proxy: &Proxy) -> Result<reqwest::Proxy, Fault> {
+    let by = reqwest::Proxy::all(proxy.to_string());
+    let by = by.map_err(|error| Fault::Network(format!("{proxy}: {}", chain(&error))))?;
+    Ok(match &proxy.login {
+        Some((user, password)) => by.basic_auth(user, password.expose()),
+        None => by,
+    })
 }
 
 /// What every request to Graph itself bears.

@@ -15,7 +15,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Audience, Upload, Upstream};
+use crate::config::{self, Audience, HttpProxy, Upload, Upstream};
 use crate::mail::addressed::{self, Addressees};
 use crate::mail::header;
 use crate::smtp::Reply;
@@ -36,6 +36,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Octets of a header at most; the front door takes no larger one.
 const LARGEST_HEADER: usize = 512 * 1024;
+/// So much may be added to a message on its way from the front door, where its size was looked at.
+const LEEWAY: u64 = 64 * 1024;
 /// So much is encoded at once.
 const PIECE: usize = 48 * 1024;
 
@@ -43,6 +45,7 @@ const PIECE: usize = 48 * 1024;
 pub struct Graph {
     settings: config::Graph,
     times: Upstream,
+    proxy: HttpProxy,
     client: ArcSwap<Result<reqwest::Client, Fault>>,
     /// Messages that are taken apart lie in memory: one at a time.
     large: Semaphore,
@@ -61,16 +64,27 @@ struct Opened<'a> {
 type Commit<'a> = Pin<&'a mut (dyn Future<Output = Result<(), String>> + Send)>;
 
 impl Graph {
-    /// `tls` verifies Graph ([`crate::tls::client_config`]); of `times` the time limits count.
-    pub fn new(settings: config::Graph, times: Upstream, tls: &ClientConfig) -> Self {
-        let client = line::client(&settings.url, &times, tls);
+    /// `tls` verifies Graph ([`crate::tls::client_config`]); of `times` the time limits count; `proxy` is
+    /// that of requests for tokens.
+    pub fn new(
+        settings: config::Graph,
+        times: Upstream,
+        proxy: HttpProxy,
+        tls: &ClientConfig,
+    ) -> Self {
+        let client = line::client(&settings.url, &times, &proxy, tls);
         let client = ArcSwap::from_pointee(client);
-        Self { settings, times, client, large: Semaphore::new(1) }
+        Self { settings, times, proxy, client, large: Semaphore::new(1) }
     }
 
     /// Opens further connections with this trust; those that are open were verified.
     pub fn reroute(&self, tls: &ClientConfig) {
-        self.client.store(Arc::new(line::client(&self.settings.url, &self.times, tls)));
+        self.client.store(Arc::new(line::client(
+            &self.settings.url,
+            &self.times,
+            &self.proxy,
+            tls,
+        )));
     }
 
     /// Delivers one mail. Dropping the future closes the connection.
@@ -108,7 +122,7 @@ impl Graph {
         let Outgoing { envelope, everybody, size, body, commit, .. } = outgoing;
         let to = Addressees { now: &envelope.recipients, ever: everybody };
         let opened = self.open(body, size, to).await.map_err(|fault| at(Stage::Body, fault))?;
-        if opened.size <= self.settings.max_size {
+        if opened.size <= self.settings.max_size + LEEWAY {
             return self.post(opened, credential, commit).await;
         }
         match self.settings.upload {

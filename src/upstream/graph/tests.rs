@@ -2,7 +2,7 @@
 //! loss comes to.
 
 use super::*;
-use crate::config::{Chunking, Limit, UpstreamTls};
+use crate::config::{Chunking, HttpProxy, Limit, UpstreamTls};
 use crate::mail::addressed::Strangers;
 use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
 use crate::secret::Secret;
@@ -142,6 +142,9 @@ fn times() -> Upstream {
         port: 587,
         tls: UpstreamTls::StartTls,
         ca_file: None,
+        proxy: None,
+        login: crate::config::Login::Token,
+        sasl: crate::config::Sasl::Auto,
         connections: Limit::AtMost(4),
         messages_per_minute: Limit::Unlimited,
         recipients_per_day: Limit::Unlimited,
@@ -170,7 +173,7 @@ impl Body for Pieces {
 /// One mail to these recipients; also whether the mark was set.
 async fn send(settings: config::Graph, text: &[u8], to: &[&str], may: bool) -> (Outcome, bool) {
     let tls = crate::tls::client_config(None).expect("tls");
-    let graph = Graph::new(settings, times(), &tls);
+    let graph = Graph::new(settings, times(), HttpProxy::None, &tls);
     let recipients: Vec<_> =
         to.iter().map(|one| Recipient::new(Address::parse(one).expect("address"))).collect();
     let envelope = Envelope {
@@ -329,7 +332,7 @@ async fn b24_without_the_mark_the_last_octet_never_leaves() {
 async fn b24_too_large_for_one_request() {
     let (server, url) = StandIn::start(&[]).await;
     let small = config::Graph { max_size: 64 << 10, ..settings(&url) };
-    let text = [TEXT, &vec![b'x'; 100_000]].concat();
+    let text = [TEXT, &vec![b'x'; 200_000]].concat();
     let (outcome, _) = send(small, &text, &["a@x.example"], true).await;
     assert!(words(&outcome).contains("larger than the 65536 octets"), "{}", words(&outcome));
     assert!(server.lines().is_empty());
@@ -411,7 +414,7 @@ async fn b24_a_probe_holds_no_message() {
         (Act::Answer(202, "", ""), false),
     ] {
         let (server, url) = StandIn::start(&[act]).await;
-        let graph = Graph::new(settings(&url), times(), &tls);
+        let graph = Graph::new(settings(&url), times(), HttpProxy::None, &tls);
         let credential = Credential {
             mailbox: Address::parse("erp@contoso.com").expect("address"),
             audience: Audience::Graph,

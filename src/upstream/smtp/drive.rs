@@ -5,6 +5,8 @@
 //! early is heard and nobody waits for the other for ever), and that no wait is without an end. It knows
 //! nothing of SMTP.
 
+use super::tunnel::{self, Target};
+use crate::config::{Proxy, ProxyScheme, Upstream};
 use crate::tls;
 use crate::upstream::Fault;
 use bytes::{Buf, BytesMut};
@@ -65,27 +67,17 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Resolves the name and tries its addresses one after the other.
-    pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<Self, Fault> {
-        let mut problems: Vec<(SocketAddr, Fault)> = Vec::new();
-        for address in resolve(host, port, limit).await? {
-            match timeout(limit, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Without it a short write waits for the peer's delayed acknowledgement, 40 ms.
-                    stream.set_nodelay(true).map_err(|error| network(&error))?;
-                    let (inbox, received) = (vec![0; READ_AT_ONCE].into(), 0);
-                    let stream = Stream::Plain(stream);
-                    return Ok(Self { stream, inbox, received, broken: None, peer: address });
-                }
-                Ok(Err(error)) => problems.push((address, network(&error))),
-                Err(_) => problems.push((address, Fault::Timeout)),
-            }
-        }
-        if problems.iter().all(|(_, fault)| *fault == Fault::Timeout) {
-            return Err(Fault::Timeout);
-        }
-        let texts = problems.iter().map(|(address, fault)| format!("{address}: {fault}"));
-        Err(Fault::Network(texts.collect::<Vec<_>>().join("; ")))
+    /// Connects, by the proxy where there is one.
+    pub async fn connect(settings: &Upstream) -> Result<Self, Fault> {
+        let (host, port, limit) = (&*settings.host, settings.port, settings.connect_timeout);
+        let (stream, peer) = match &settings.proxy {
+            None => open(host, port, limit).await?,
+            Some(proxy) => open_through(proxy, host, port, limit)
+                .await
+                .map_err(|fault| Fault::Proxy(format!("{proxy}: {fault}")))?,
+        };
+        let (inbox, received) = (vec![0; READ_AT_ONCE].into(), 0);
+        Ok(Self { stream: Stream::Plain(stream), inbox, received, broken: None, peer })
     }
 
     /// The TLS handshake, with verification of chain and name.
@@ -200,6 +192,54 @@ impl Wire {
         };
         let _ = timeout(limit, closing).await;
     }
+}
+
+/// Resolves the name and tries its addresses one after the other.
+async fn open(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), Fault> {
+    let mut problems: Vec<(SocketAddr, Fault)> = Vec::new();
+    for address in resolve(host, port, limit).await? {
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Without it a short write waits for the peer's delayed acknowledgement, 40 ms.
+                stream.set_nodelay(true).map_err(|error| network(&error))?;
+                return Ok((stream, address));
+            }
+            Ok(Err(error)) => problems.push((address, network(&error))),
+            Err(_) => problems.push((address, Fault::Timeout)),
+        }
+    }
+    if problems.iter().all(|(_, fault)| *fault == Fault::Timeout) {
+        return Err(Fault::Timeout);
+    }
+    let texts = problems.iter().map(|(address, fault)| format!("{address}: {fault}"));
+    Err(Fault::Network(texts.collect::<Vec<_>>().join("; ")))
+}
+
+/// The same through a proxy. Where we look the name up, its addresses are asked for one after the other.
+async fn open_through(
+    proxy: &Proxy,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), Fault> {
+    let addresses = match proxy.scheme {
+        ProxyScheme::Socks5 => resolve(host, port, limit).await?,
+        ProxyScheme::Http | ProxyScheme::Socks5h => Vec::new(),
+    };
+    let mut targets: Vec<Target<'_>> = addresses.into_iter().map(Target::Address).collect();
+    if targets.is_empty() {
+        targets.push(Target::Name(host, port));
+    }
+    let mut problems = Vec::new();
+    for target in targets {
+        let (mut stream, peer) = open(&proxy.host, proxy.port, limit).await?;
+        match timeout(limit, tunnel::through(&mut stream, proxy, target)).await {
+            Ok(Ok(())) => return Ok((stream, peer)),
+            Ok(Err(text)) => problems.push(text),
+            Err(_) => problems.push(format!("no answer in time to {target}")),
+        }
+    }
+    Err(Fault::Network(problems.join("; ")))
 }
 
 /// All addresses of the name, the two families by turns so that a dead one costs one wait only.

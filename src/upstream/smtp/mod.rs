@@ -10,6 +10,7 @@ mod drive;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 pub use pool::Pool;
 
@@ -38,6 +39,17 @@ const FLIGHT_OCTETS: u64 = FLIGHT as u64;
 const WARM: Duration = Duration::from_secs(5);
 /// A goodbye waits no longer than this for its answer.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Connects, through the proxy where there is one, and hangs up. Gives the address reached, the proxy's then.
+///
+/// # Errors
+/// What stood in the way.
+pub async fn probe_connect(
+    settings: Upstream,
+    tls: Arc<ClientConfig>,
+) -> Result<SocketAddr, Failure> {
+    connect::Route { settings, hostname: String::new(), tls }.reach().await
+}
 
 /// Goes as far as TLS, where the certificate has been verified, and hangs up. Gives the address reached.
 ///

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -144,6 +144,9 @@ impl Server {
             host: "localhost".into(),
             port: self.port,
             tls: UpstreamTls::StartTls,
+            login: crate::config::Login::Token,
+            sasl: crate::config::Sasl::Auto,
+            proxy: None,
             ca_file: None,
             connections: Limit::Unlimited,
             messages_per_minute: Limit::Unlimited,
@@ -197,9 +200,18 @@ impl Peer {
                 "AUTH" => "334 \r\n",
                 "MAIL" | "RCPT" | "RSET" => "250 2.1.0 ok\r\n",
                 "DATA" => "354 go\r\n",
+                "BDAT" => "250 2.0.0 OK <chunk>\r\n",
                 "QUIT" => "221 2.0.0 bye\r\n",
                 _ => "235 2.7.0 Authentication successful\r\n",
             };
+            if let Some(count) = line.strip_prefix("BDAT ") {
+                let count = count.trim_end_matches(" LAST").parse().unwrap();
+                let mut octets = vec![0; count];
+                if stream.read_exact(&mut octets).await.is_err() {
+                    return;
+                }
+                self.seen.note(self.connection, &format!("chunk of {count}"));
+            }
             let Some(said) = self.react(&mut stream, &line, usual).await else { return };
             if said.starts_with("220 2.0.0") {
                 let Ok(inside) = acceptor.accept(stream.into_inner()).await else { return };
@@ -571,6 +583,97 @@ async fn without_commit_there_is_no_dot() {
     // A small body is read before anybody is called.
     assert_eq!((server.seen.connections(), server.seen.count("body of")), (1, 0));
     assert_eq!(server.seen.count("commit"), 1);
+}
+
+const CHUNKING: &str = "250-there\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH XOAUTH2\r\n";
+
+/// A server that offers CHUNKING inside TLS, and does as `plan` says.
+async fn chunking_server(
+    plan: impl Fn(usize, &str) -> Act + Send + Sync + 'static,
+) -> (Server, Pool) {
+    let ehlos = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start(move |connection, line| {
+        let is_ehlo = line.starts_with("EHLO");
+        // Every second one of a connection is the one inside TLS.
+        match is_ehlo && ehlos.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 1 {
+            true => Act::Say(CHUNKING),
+            false => plan(connection, line),
+        }
+    })
+    .await;
+    let pool = server.pool();
+    (server, pool)
+}
+
+const IN_CHUNKS: &str = "250 2.0.0 OK <chunk>";
+
+#[tokio::test]
+async fn a_small_mail_goes_in_one_flight_after_its_commit() {
+    let (server, pool) = chunking_server(|_, _| Act::Usual).await;
+    for _ in 0..2 {
+        let order = Order::default();
+        assert_eq!(send(&pool, &good(), &server.seen, order).await, [IN_CHUNKS; 2]);
+    }
+    assert_eq!((server.seen.connections(), server.seen.count("BDAT 20 LAST")), (1, 2));
+    assert_eq!(server.seen.count("DATA"), 0);
+    let lines = server.seen.lines.lock().unwrap();
+    let at = |start: &str| lines.iter().position(|(_, line)| line.starts_with(start)).unwrap();
+    assert!(at("commit") < at("MAIL"), "nothing is said before the commit");
+}
+
+#[tokio::test]
+async fn a_large_mail_and_one_that_may_not_go_by_data() {
+    let (server, pool) = chunking_server(|_, _| Act::Usual).await;
+    let text = Text { chunk: &LINES, times: 2, fails: false };
+    let order = Order { text, ..Order::default() };
+    assert_eq!(send(&pool, &good(), &server.seen, order).await, [TAKEN; 2]);
+    let settings = Upstream { chunking: crate::config::Chunking::Off, ..server.settings() };
+    let pool = server.pool_with(settings);
+    assert_eq!(send(&pool, &good(), &server.seen, Order::default()).await, [TAKEN; 2]);
+    assert_eq!((server.seen.count("DATA"), server.seen.count("BDAT")), (2, 0));
+}
+
+#[tokio::test]
+async fn a_flight_without_an_answer_is_of_unknown_fate_and_not_said_again() {
+    let (server, pool) = chunking_server(|connection, line| {
+        if connection == 1 && line.starts_with("MAIL") { Act::Close } else { Act::Usual }
+    })
+    .await;
+    let results = send(&pool, &good(), &server.seen, Order::default()).await;
+    assert_eq!(results, ["Dot: connection closed"; 2]);
+    assert_eq!(server.seen.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_bids_farewell_is_replaced_and_the_commit_asked_once() {
+    let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (server, pool) = chunking_server(move |connection, line| {
+        let is_second = line.starts_with("MAIL")
+            && connection == 1
+            && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
+        if is_second { Act::SayAndClose("421 4.4.1 timed out\r\n") } else { Act::Usual }
+    })
+    .await;
+    for _ in 0..2 {
+        let order = Order::default();
+        assert_eq!(send(&pool, &good(), &server.seen, order).await, [IN_CHUNKS; 2]);
+    }
+    assert_eq!((server.seen.connections(), server.seen.count("commit")), (2, 2));
+}
+
+#[tokio::test]
+async fn where_bdat_is_offered_and_not_known_the_mail_goes_by_data() {
+    let (server, pool) = chunking_server(|_, line| {
+        if line.starts_with("BDAT") { Act::Say("502 5.5.1 what\r\n") } else { Act::Usual }
+    })
+    .await;
+    for _ in 0..2 {
+        let order = Order::default();
+        assert_eq!(send(&pool, &good(), &server.seen, order).await, [TAKEN; 2]);
+    }
+    // What it may have taken for commands stays on a connection of its own.
+    assert_eq!((server.seen.connections(), server.seen.count("commit")), (2, 2));
+    assert_eq!((server.seen.count("BDAT"), server.seen.count("DATA")), (1, 2));
 }
 
 static LINES: [u8; 64 * 1024] = {

@@ -1,6 +1,6 @@
 """Drives a headless Chromium: steps as JSON in, where it ended and what it shows as JSON out.
 
-Steps: ["open", url], ["fill", id, text], ["press", id], ["await", text that the page shows], ["end", part of
+Steps, where a name is an id, the name of a field or a class: ["open", url], ["fill", name, text], ["press", name], ["submit"], ["await", text that the page shows], ["end", part of
 the address, at which the page may not load].
 It reaches this machine only.
 """
@@ -13,6 +13,7 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 
@@ -24,6 +25,11 @@ def text(driver):
         return ""
 
 
+def find(driver, name):
+    by = f"#{name}, [name='{name}'], .{name}"
+    return WebDriverWait(driver, 60).until(lambda driver: driver.find_element(By.CSS_SELECTOR, by))
+
+
 def step(driver, words):
     verb, *rest = words
     if verb == "open":
@@ -33,11 +39,18 @@ def step(driver, words):
             if "ERR_" not in str(error):
                 raise
     elif verb == "fill":
-        field = driver.find_element(By.ID, rest[0])
+        field = find(driver, rest[0])
         field.clear()
         field.send_keys(rest[1])
     elif verb == "press":
-        driver.find_element(By.ID, rest[0]).click()
+        page = driver.find_element(By.TAG_NAME, "html")
+        find(driver, rest[0]).click()
+        WebDriverWait(driver, 60).until(staleness_of(page))
+    elif verb == "submit":
+        # With the page before it still in place a second press would hit that.
+        page = driver.find_element(By.TAG_NAME, "html")
+        driver.find_element(By.CSS_SELECTOR, "button[type='submit']").click()
+        WebDriverWait(driver, 60).until(staleness_of(page))
     elif verb == "await":
         WebDriverWait(driver, 60).until(lambda driver: rest[0] in text(driver))
     elif verb == "end":

@@ -14,7 +14,8 @@ pub struct Ended {
     pub text: String,
 }
 
-/// A real Chromium does these steps: `["open", url]`, `["fill", id, text]`, `["press", id]`, `["await", text]`,
+/// A real Chromium does these steps, where a name is an id, the name of a field or a class: `["open", url]`,
+/// `["fill", name, text]`, `["press", name]`, `["await", text]`,
 /// `["end", part of the address]`.
 pub fn chromium(steps: &[&[&str]]) -> Ended {
     let output = Command::new(PYTHON)

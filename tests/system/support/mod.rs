@@ -4,6 +4,7 @@ pub mod authority;
 pub mod breaker;
 pub mod browser;
 pub mod client;
+pub mod command;
 pub mod daemon;
 pub mod dice;
 pub mod disk;

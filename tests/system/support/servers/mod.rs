@@ -1,8 +1,13 @@
-//! Mail servers that are not ours, for what the sandbox and the daemon could both have wrong.
+//! Mail servers and an identity provider that are not ours, for what the sandbox and the daemon could both have wrong.
 
 mod aiosmtpd;
+mod oidc;
+pub mod postfix;
+pub mod proxy;
 
 pub use aiosmtpd::Aiosmtpd;
+pub use oidc::Oidc;
+pub use postfix::Postfix;
 
 use std::path::Path;
 

@@ -3,6 +3,16 @@
 //! It promises that a field once given keeps its name and meaning under `/v1`; fields may be added. Times
 //! are RFC 3339 in UTC, durations seconds, sizes octets.
 
+mod account;
+mod mail;
+mod sign_in;
+mod status;
+
+pub use account::{Account, Pause, Token, TokenFault};
+pub use mail::{Done, Findings, Mail, MailPage, Order, Orders, Problem, Query, Recipient};
+pub use sign_in::{Revocation, SignIn, SignInTaken};
+pub use status::{Count, Lane, Need, Queue, Status, Verdict};
+
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,63 +51,6 @@ impl TryFrom<String> for Time {
 pub struct Refused {
     /// In one sentence, for a person.
     pub error: String,
-}
-
-/// How everything stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// The daemon's version.
-    pub version: String,
-    /// Its process number.
-    pub process: u32,
-    /// When it started.
-    pub started: Time,
-    /// Seconds since then, whatever the clock was set to.
-    pub uptime: u64,
-    /// Where its queue and tokens live.
-    pub state_dir: String,
-    /// Where mail comes in.
-    pub listeners: Vec<String>,
-}
-
-/// `POST /v1/accounts/{name}/sign-in`: what somebody's sign-in brought.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct SignIn {
-    /// The refresh token.
-    pub refresh_token: String,
-    /// Application, person and provider it is for ([`crate::oauth::request::binding`]).
-    pub binding: String,
-}
-
-/// Without the token.
-impl std::fmt::Debug for SignIn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignIn").field("binding", &self.binding).finish_non_exhaustive()
-    }
-}
-
-/// The sign-in is stored and in use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignInTaken {
-    /// The account.
-    pub account: String,
-    /// Why there is no access token yet; none where there is one.
-    pub error: Option<String>,
-    /// What to do about that.
-    pub remedy: Option<String>,
-}
-
-/// The sign-in is forgotten.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocation {
-    /// The account.
-    pub account: String,
-    /// Whether there was one.
-    pub was_signed_in: bool,
-    /// Whether the provider was told and took it back.
-    pub at_provider: bool,
-    /// Why the provider did not take it back, where it was asked.
-    pub error: Option<String>,
 }
 
 #[cfg(test)]
