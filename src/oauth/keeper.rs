@@ -304,12 +304,11 @@ impl Keeper {
     }
 
     /// What of an account ends when, as far as it is known. Blocks for the disk.
-    pub fn ends(&self, name: &str) -> Vec<End> {
-        let Some(kept) = self.accounts.load().get(name).cloned() else { return Vec::new() };
+    pub fn ends(&self, account: &Account) -> Vec<End> {
         let vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let held = vault.zip(request::seed(&kept.account));
-        let held = held.and_then(|(vault, (seed, _))| vault.held(name, &seed));
-        super::ends::ends(&kept.account, held.as_ref())
+        let held = vault.zip(request::seed(account));
+        let held = held.and_then(|(vault, (seed, _))| vault.held(&account.name, &seed));
+        super::ends::ends(account, held.as_ref())
     }
 
     /// How every account stands, by name.
