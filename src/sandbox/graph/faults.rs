@@ -156,7 +156,7 @@ mod tests {
         let again = serde_json::to_string(&faults).expect("json");
         assert_eq!(serde_json::from_str::<Faults>(&again).expect("again"), faults);
         for wrong in
-            ["graph.answers.sendmail=504", r#"graph.answers.send={"state": 1}"#, "graph.x=1"]
+            ["graph.answers.sendmail=504", r#"graph.answers.draft={"state": 1}"#, "graph.x=1"]
         {
             assert!(faults.set(wrong).is_err(), "{wrong}");
         }
