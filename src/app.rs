@@ -8,6 +8,7 @@ mod notices;
 use crate::accounts::{Accounts, Proofs};
 use crate::admin::{Desk, Gate, Scene};
 use crate::config::{Account, Config, OnUncertain};
+use crate::delivery::direct::Passages;
 use crate::delivery::{self, Delivery};
 use crate::listener::{BindError, Listeners, Prepared};
 use crate::oauth::{Keeper, VaultError};
@@ -31,6 +32,7 @@ pub struct App {
     queue: Queue,
     keeper: Arc<Keeper>,
     routes: Routes,
+    passages: Passages,
     delivery: Delivery,
     listeners: Listeners,
     notices: Notices,
@@ -87,7 +89,8 @@ impl App {
         );
         tell_unserved(&queue, &config).await;
         let mut listeners = Listeners::new(inherited);
-        let prepared = prepare(&mut listeners, &config, &proofs, &queue)?;
+        let passages = Passages::default();
+        let prepared = prepare(&mut listeners, &config, &proofs, &queue, &passages)?;
         let routes = Routes::new(Trust::read(&config)?);
         let keeper = Arc::new(Keeper::open(&config.accounts, &config.state_dir)?);
         keeper.start();
@@ -95,6 +98,7 @@ impl App {
             queue.clone(),
             keeper.clone(),
             routes.couriers(),
+            passages.clone(),
             delivery::Settings::of(&config),
             config.accounts.clone(),
         );
@@ -105,7 +109,19 @@ impl App {
         let desk = Arc::new(desk);
         let mut gate = Gate::new(desk.clone());
         gate.change(&config.admin).await;
-        Ok(Self { config, proofs, queue, keeper, routes, delivery, listeners, notices, desk, gate })
+        Ok(Self {
+            config,
+            proofs,
+            queue,
+            keeper,
+            routes,
+            passages,
+            delivery,
+            listeners,
+            notices,
+            desk,
+            gate,
+        })
     }
 
     /// Changes to another configuration: all of it, or nothing.
@@ -116,10 +132,12 @@ impl App {
         if config.state_dir != self.config.state_dir {
             return Err(StartError::NeedsRestart("state_dir"));
         }
-        let prepared = prepare(&mut self.listeners, &config, &self.proofs, &self.queue)?;
+        let Self { listeners, proofs, queue, passages, .. } = self;
+        let prepared = prepare(listeners, &config, proofs, queue, passages)?;
         let trust = Trust::read(&config)?;
         // The last that can fail; where it does, it has changed nothing.
         self.keeper.replace(&config.accounts)?;
+        self.notices.reload(&config);
         self.keeper.start();
         self.routes.replace(trust);
         let bounds = &config.queue;
@@ -131,7 +149,6 @@ impl App {
             self.delivery.resume(&account.name);
         }
         self.listeners.apply(prepared);
-        self.notices.reload(&config);
         self.desk.scene.store(Arc::new(scene(&config, &self.listeners)));
         self.gate.change(&config.admin).await;
         self.config = config;
@@ -224,11 +241,13 @@ fn prepare(
     config: &Config,
     proofs: &Arc<Proofs>,
     queue: &Queue,
+    passages: &Passages,
 ) -> Result<Prepared, StartError> {
     let accounts = Arc::new(Accounts::new(config, proofs.clone()));
     let mut wanted = Vec::new();
     for listener in &config.listeners {
-        let shared = Shared::new(config, listener, accounts.clone(), queue.clone())?;
+        let (accounts, queue) = (accounts.clone(), queue.clone());
+        let shared = Shared::new(config, listener, accounts, queue, passages.clone())?;
         wanted.push(Arc::new(shared));
     }
     Ok(listeners.prepare(wanted)?)

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Mail goes one way, left to right; an import may only point down in the table that
-//! `tests/architecture.rs` holds. `session` and `delivery` never meet: the queue is between them.
-//! `upstream` reports facts, `delivery::verdict` judges them. `admin` shows and steers; no mail goes through it.
+//! `tests/architecture.rs` holds. Between `session` and `delivery` is the queue; only mail of a listener in
+//! direct mode passes by it. `upstream` reports facts, `delivery::verdict` judges them. `admin` shows and
+//! steers; no mail goes through it.
 
 pub mod accounts;
 pub mod admin;

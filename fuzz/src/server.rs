@@ -255,6 +255,8 @@ impl Talk<'_> {
                 ("Reset".to_owned(), None)
             }
             Event::Close => ("Close".to_owned(), None),
+            // Nothing is put off here.
+            Event::Settle => ("Settle".to_owned(), None),
         };
         let answer = good.map(|good| self.answer(good, &text));
         self.note(event, answer.as_ref().is_some_and(|answer| answer.code < 400));

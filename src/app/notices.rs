@@ -59,14 +59,16 @@ async fn watch(
         let facts = facts(&accounts, &keeper, &health).await;
         announcer.look(&facts, SystemTime::now()).await;
         tokio::select! {
-            () = keeper.changed() => {}
-            () = health.changed() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            // By the new rules first.
+            biased;
             config = inbox.recv() => {
                 let Some(config) = config else { return };
                 announcer.reload(&config);
                 accounts = config.accounts;
             }
+            () = keeper.changed() => {}
+            () = health.changed() => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
@@ -112,10 +114,11 @@ fn trouble_of_upstream(standing: &Standing) -> Option<Trouble> {
     })
 }
 
-/// Files of certificates are renewed by others, so they are read at each look.
-async fn ends(keeper: &Arc<Keeper>, account: &Account) -> Vec<End> {
-    let (keeper, name) = (keeper.clone(), account.name.clone());
-    let known = tokio::task::spawn_blocking(move || keeper.ends(&name)).await;
+/// Of the accounts as they are announced, not of those that a reload has just brought: nobody may be told by
+/// the old rules of what only the new ones know. Certificates are renewed by others and read at each look.
+async fn ends(keeper: &Arc<Keeper>, account: &Arc<Account>) -> Vec<End> {
+    let (keeper, account) = (keeper.clone(), account.clone());
+    let known = tokio::task::spawn_blocking(move || keeper.ends(&account)).await;
     let end = |end: oauth::End| End {
         of: end.what.as_str(),
         name: end.what.in_words(),

@@ -3,7 +3,7 @@
 //! The certificate is not verified: the address is one of this machine, named in its configuration, and no
 //! secret goes over it. It must never be used for anything but our own listeners.
 
-use crate::config::{Auth, Config, ListenAddress, Listener, TlsStart};
+use crate::config::{Auth, Config, ListenAddress, Listener, Mode, TlsStart};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -15,6 +15,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long the daemon may take for one answer. Durable storing is part of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where it asks the mail server first, which may take ten minutes for the end of a mail
+/// (RFC 5321 §4.5.3.2.6).
+const DIRECT_PATIENCE: Duration = Duration::from_secs(11 * 60);
+
 /// One address of a listener, and what it asks of a client.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -23,20 +29,22 @@ pub struct Door {
     is_implicit: bool,
     /// We count among its balancers, so we have to introduce ourselves.
     is_balanced: bool,
+    /// Mail passes through it: an answer may take as long as the mail server's.
+    is_direct: bool,
     rank: u8,
 }
 
 impl From<SocketAddr> for Door {
     fn from(address: SocketAddr) -> Self {
         let address = ListenAddress::Tcp(reachable(address));
-        Self { address, is_implicit: false, is_balanced: false, rank: 0 }
+        Self { address, is_implicit: false, is_balanced: false, is_direct: false, rank: 0 }
     }
 }
 
 impl From<PathBuf> for Door {
     fn from(path: PathBuf) -> Self {
         let address = ListenAddress::Unix(path);
-        Self { address, is_implicit: false, is_balanced: false, rank: 0 }
+        Self { address, is_implicit: false, is_balanced: false, is_direct: false, rank: 0 }
     }
 }
 
@@ -63,13 +71,15 @@ impl Door {
                 (_, Some(TlsStart::Implicit)) => 3,
             };
             let login = if listener.auth == Auth::Required { 10 } else { 0 };
-            Self { address, is_implicit, is_balanced, rank: rank + login }
+            let is_direct = matches!(listener.mode, Mode::Direct(_));
+            let wait = if is_direct { 5 } else { 0 };
+            Self { address, is_implicit, is_balanced, is_direct, rank: rank + wait + login }
         };
         listener.doors().map(of).collect()
     }
 
-    /// Those of all listeners, the one first that asks least of a client: no login, no TLS, TCP before
-    /// Unix sockets. Ports that the system chooses are left out: nobody can know them.
+    /// Those of all listeners, the one first that asks least of a client: no login, no waiting for the mail
+    /// server, no TLS, TCP before Unix sockets. Ports that the system chooses are left out: nobody can know them.
     pub fn by_ease(listeners: &[Listener]) -> Vec<Self> {
         let is_known = |door: &Self| match &door.address {
             ListenAddress::Tcp(address) => address.port() != 0,
@@ -83,6 +93,11 @@ impl Door {
     /// The one that asks least of a client.
     pub fn easiest(config: &Config) -> Option<Self> {
         Self::by_ease(&config.listeners).into_iter().next()
+    }
+
+    /// How long one answer may take.
+    pub fn patience(&self) -> Duration {
+        if self.is_direct { DIRECT_PATIENCE } else { PATIENCE }
     }
 
     /// Goes in. `patience`: for connecting, and for each read and write.

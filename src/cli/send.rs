@@ -2,7 +2,7 @@
 
 use super::door::Door;
 use super::exit;
-use super::submit::{PATIENCE, Submission, SubmitError};
+use super::submit::{Submission, SubmitError};
 use crate::mail::Address;
 use lettre::message::Mailbox;
 use std::path::Path;
@@ -55,9 +55,12 @@ pub fn run(file: Option<&Path>, args: &Args) -> ExitCode {
     match submit(door, from, &args.to, &message) {
         Ok(reply) => {
             println!("{reply}");
-            // The last word of `2.0.0 queued as ID`.
-            let id = reply.rsplit(' ').next().unwrap_or_default();
-            println!("the log tells its way: journalctl -u submitd -g {id}");
+            match reply.split_once("queued as ") {
+                Some((_, id)) => {
+                    println!("the log tells its way: journalctl -u submitd -g {id}");
+                }
+                None => println!("the mail server took it (mode = \"direct\")"),
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -97,7 +100,9 @@ pub fn submit(
     to: &[Address],
     message: &[u8],
 ) -> Result<String, SubmitError> {
-    let mut submission = Submission::open(door, PATIENCE)?;
+    let door = door.into();
+    let patience = door.patience();
+    let mut submission = Submission::open(door, patience)?;
     let to: Vec<&str> = to.iter().map(Address::as_str).collect();
     let reply = submission.send(from.as_str(), &to, message)?;
     // The mail is safe; how the goodbye goes does not matter.

@@ -11,8 +11,6 @@ use bytes::BytesMut;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
-/// How long the daemon may take for one answer. Durable storing is part of it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Octets of a reply line at most; ours has 512 (RFC 5321 §4.5.3.1.5).
 const LONGEST_LINE: u64 = 4 * 1024;
 /// Octets of a message sent at once.

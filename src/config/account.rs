@@ -217,28 +217,9 @@ fn upstream(
     written: &login::Written,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
-    let usual = preset.facts().smtp.or_else(|| match preset {
-        Preset::Office365 => Some(cloud.endpoints().smtp),
-        _ => None,
-    });
-    let host = match usual {
-        Some(usual) => Some(section.or("host", usual.to_owned())),
-        None => section
-            .required::<String>("host", "preset = \"generic\" knows none: write the server's name"),
-    };
-    if let Some(host) = &host {
-        check_host(&section, host);
-    }
+    let host = host(&section, preset, cloud);
     let port = section.or("port", 587);
-    let tls = section.or("tls", UpstreamTls::StartTls);
-    let usual = match port {
-        465 => Some((UpstreamTls::Implicit, "\"implicit\"")),
-        25 | 587 => Some((UpstreamTls::StartTls, "\"starttls\"")),
-        _ => None,
-    };
-    if let Some((_, word)) = usual.filter(|(usual, _)| *usual != tls) {
-        section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
-    }
+    let tls = tls(&section, port);
     let has_password = written.has_password(account);
     login::check_tls(&section, tls, written, has_password, host.as_deref().unwrap_or_default());
     let sasl = login::sasl(&section, written, has_password);
@@ -247,10 +228,10 @@ fn upstream(
     let proxy = proxy::upstream(&section, around);
     let connections = section.or("connections", Limit::AtMost(3));
     // 30 a minute is Exchange Online's; of a smart host nothing is known
-    let pace = if written.is_tokenless() { Limit::Unlimited } else { Limit::AtMost(30) };
-    let messages_per_minute = section.or("messages_per_minute", pace);
+    let known = |limit| if written.is_tokenless() { Limit::Unlimited } else { limit };
+    let messages_per_minute = section.or("messages_per_minute", known(Limit::AtMost(30)));
     let bounds = preset.bounds();
-    let recipients_per_day = section.or("recipients_per_day", bounds.recipients_per_day);
+    let recipients_per_day = section.or("recipients_per_day", known(bounds.recipients_per_day));
     let max_recipients = section.or("max_recipients", bounds.max_recipients);
     let max_message_size = section.within(
         "max_message_size",
@@ -289,6 +270,37 @@ fn upstream(
         binarymime,
         chunking,
     })
+}
+
+fn host(section: &Section<'_>, preset: Preset, cloud: Cloud) -> Option<String> {
+    let usual = preset.facts().smtp.or_else(|| match preset {
+        Preset::Office365 => Some(cloud.endpoints().smtp),
+        _ => None,
+    });
+    let host = match usual {
+        Some(usual) => section.or("host", usual.to_owned()),
+        None => section.required::<String>(
+            "host",
+            "preset = \"generic\" knows none: write the server's name",
+        )?,
+    };
+    check_host(section, &host);
+    Some(host)
+}
+
+fn tls(section: &Section<'_>, port: u16) -> UpstreamTls {
+    let tls = section.or("tls", UpstreamTls::StartTls);
+    let usual = match port {
+        465 => Some((UpstreamTls::Implicit, "\"implicit\"")),
+        25 | 587 => Some((UpstreamTls::StartTls, "\"starttls\"")),
+        _ => None,
+    };
+    // Who writes "none" has been told by the name of the word.
+    let is_odd = |(usual, _): &(UpstreamTls, _)| *usual != tls && tls != UpstreamTls::None;
+    if let Some((_, word)) = usual.filter(is_odd) {
+        section.doubt("tls", format!("is unusual on port {port}"), format!("mostly it is {word}"));
+    }
+    tls
 }
 
 fn check_host(section: &Section<'_>, host: &str) {

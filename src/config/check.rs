@@ -401,8 +401,8 @@ client_secret = "hunter2"
                 r#"9:13: account "erp": oauth.token_url: holds a user name or password; write it without"#,
             ),
             (
-                "[[listener]]\nmode = \"direct\"",
-                r#"9:8: listener: mode: "direct" is not available in this version; use mode = "queue""#,
+                "[[listener]]\nmode = \"relay\"",
+                r#"9:8: listener: mode: "relay" is not known here; write "queue" or "direct""#,
             ),
             (
                 "[[listener]]\ntls = \"ssl\"",

@@ -164,7 +164,7 @@ pub struct Certificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuth {
     /// The token endpoint; https, or http to loopback; of managed identities also to 169.254.0.0/16.
-    /// Where no endpoint is asked: `exec:` and the program, or `file:` and the file.
+    /// Where no endpoint is asked: `exec:` and the program, `file:` and the file, or `none:`.
     pub token_url: Url,
     /// What is asked for.
     pub scope: String,

@@ -14,7 +14,7 @@ use super::section::Section;
 use super::sign_in;
 use super::tree::Node;
 use super::value::{self, Written, Wrong, words};
-use super::{Application, Grant, Proof, SecretFile, SignInBy, login};
+use super::{Application, Grant, Proof, SecretFile, login};
 use crate::mail::Address;
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -249,6 +249,13 @@ pub(super) fn file(
     Some(file)
 }
 
+fn workload_identity(section: &Section<'_>, keys: Keys) -> Option<Grant> {
+    let client_id = keys.application.client_id(section);
+    let proof = Proof::Federated { token_file: keys.federated_token_file? };
+    let application = Application { client_id: client_id?, proof };
+    Some(Grant::ClientCredentials { application })
+}
+
 fn build(
     section: &Section<'_>,
     around: &Surroundings<'_>,
@@ -265,8 +272,7 @@ fn build(
         needed(key, &format!("write {key}_file = \"…\", the name of a file that holds it"));
     };
     match word {
-        GrantWord::AuthorizationCode => sign_in::grant(section, SignInBy::Browser, keys),
-        GrantWord::DeviceCode => sign_in::grant(section, SignInBy::Device, keys),
+        GrantWord::AuthorizationCode | GrantWord::DeviceCode => sign_in::grant(section, word, keys),
         GrantWord::ClientCredentials => {
             if !keys.application.has_certificate(section) {
                 secret_needed("client_secret");
@@ -295,10 +301,7 @@ fn build(
             if keys.federated_token_file.is_none() {
                 needed("federated_token_file", FEDERATED_REMEDY);
             }
-            let client_id = keys.application.client_id(section);
-            let proof = Proof::Federated { token_file: keys.federated_token_file? };
-            let application = Application { client_id: client_id?, proof };
-            Some(Grant::ClientCredentials { application })
+            workload_identity(section, keys)
         }
         GrantWord::ManagedIdentity => managed_identity(section, around, keys),
         GrantWord::ServiceAccount => {
@@ -324,6 +327,12 @@ fn managed_identity(section: &Section<'_>, around: &Surroundings<'_>, keys: Keys
     let by_id = client_id.is_some();
     let host = identity::host(section, around, keys.identity_host, keys.arc_key_dir, by_id)?;
     Some(Grant::ManagedIdentity { client_id, host })
+}
+
+fn workload_identity(section: &Section<'_>, keys: Keys) -> Option<Grant> {
+    let client_id = keys.application.client_id(section);
+    let proof = Proof::Federated { token_file: keys.federated_token_file? };
+    Some(Grant::ClientCredentials { application: Application { client_id: client_id?, proof } })
 }
 
 const FEDERATED_REMEDY: &str = "write the name of the file with the token of the other provider, or set AZURE_FEDERATED_TOKEN_FILE";

@@ -54,6 +54,24 @@ impl Listener {
     }
 }
 
+/// What a listener does with mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Makes it durable, answers, and delivers it afterwards.
+    Queue,
+    /// Passes it through; the client waits for the upstream's own answers.
+    Direct(Direct),
+}
+
+/// What a client in direct mode may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// How long it waits for a turn of its mailbox.
+    pub turn_timeout: Duration,
+    /// How long it holds its turn without progress.
+    pub stall_timeout: Duration,
+}
+
 /// TLS towards clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerTls {
@@ -97,11 +115,12 @@ words!(BareNewline { "normalise" => Normalise, "reject" => Reject } later {
 words!(Received { "full" => Full, "minimal" => Minimal, "none" => None } later {});
 
 /// `mode`.
-#[derive(Clone, Copy)]
-enum Mode {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ModeWord {
     Queue,
+    Direct,
 }
-words!(Mode { "queue" => Queue } later { "direct" => "use mode = \"queue\"" });
+words!(ModeWord { "queue" => Queue, "direct" => Direct } later {});
 
 /// `tls`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,7 +197,7 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
     let doors = section.or("address", usual.to_vec());
     let is_local = doors.iter().all(ListenAddress::is_local);
     let unix_mode = section.or("unix_mode", UnixMode(0o660));
-    section.or("mode", Mode::Queue);
+    let mode = mode(section);
     let (tls_word, tls) = tls(section, around);
     let auth = section.or("auth", Auth::Optional);
     let clients = section.or("clients", loopback_networks());
@@ -196,6 +215,7 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
         tls,
         clients,
         proxy_protocol,
+        mode,
         auth,
         account,
         recipients,
@@ -212,6 +232,24 @@ fn listener(section: &Section<'_>, around: &Surroundings<'_>, names: &[String]) 
     let is_allowed = section.or("allow_insecure", false);
     check_reach(section, &listener, tls_word, is_allowed);
     listener
+}
+
+/// What was written for `mode`, and how long clients of direct mode wait.
+fn mode(section: &Section<'_>) -> Mode {
+    let word = section.or("mode", ModeWord::Queue);
+    let second = Duration::from_secs(1);
+    let direct = Direct {
+        turn_timeout: section.within("turn_timeout", second * 20, second..=second * 3_600),
+        stall_timeout: section.within("stall_timeout", second * 30, second..=second * 3_600),
+    };
+    if word == ModeWord::Direct {
+        return Mode::Direct(direct);
+    }
+    for name in ["turn_timeout", "stall_timeout"].into_iter().filter(|n| section.is_given(n)) {
+        let remedy = "write mode = \"direct\", or leave it out";
+        section.doubt(name, "means nothing with mode = \"queue\"", remedy);
+    }
+    Mode::Queue
 }
 
 fn parted(doors: Vec<ListenAddress>) -> (Vec<SocketAddr>, Vec<PathBuf>) {

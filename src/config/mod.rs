@@ -44,7 +44,7 @@ pub use credential::{
 };
 pub use glance::Glance;
 pub use limit::Limit;
-pub use listener::{ListenAddress, ListenerTls, TlsStart, TlsVersion};
+pub use listener::{Direct, ListenAddress, ListenerTls, Mode, TlsStart, TlsVersion};
 pub use login::{Login, Sasl};
 pub use network::Network;
 pub use notify::{Hook, Notify};
@@ -165,6 +165,8 @@ pub struct Listener {
     pub clients: Vec<Network>,
     /// Balancers that must tell the client's address first (PROXY protocol).
     pub proxy_protocol: Vec<Network>,
+    /// What happens with the mail.
+    pub mode: Mode,
     /// Whether a login is offered or needed.
     pub auth: Auth,
     /// The account of clients that name none.

@@ -15,7 +15,7 @@ const REDIRECT_REMEDY: &str =
     "write it as it is registered: http://localhost, or https://host/path of your own";
 
 /// The grant of one account that somebody signs in for.
-pub(super) fn grant(section: &Section<'_>, by: SignInBy, keys: Keys) -> Option<Grant> {
+pub(super) fn grant(section: &Section<'_>, word: GrantWord, keys: Keys) -> Option<Grant> {
     let application = keys.application.build(section);
     match &keys.redirect_uri {
         Some(text) => check_redirect(section, text),
@@ -26,7 +26,10 @@ pub(super) fn grant(section: &Section<'_>, by: SignInBy, keys: Keys) -> Option<G
         }
     }
     Some(Grant::SignIn(SignIn {
-        by,
+        by: match word {
+            GrantWord::DeviceCode => SignInBy::Device,
+            _ => SignInBy::Browser,
+        },
         application: application?,
         redirect_uri: keys.redirect_uri?,
         username: keys.username?,

@@ -7,6 +7,7 @@
 mod settle;
 
 use super::plan::{self, Answers, Lesson, Plan, Rules};
+use super::room::Turn;
 use super::verdict::{Pause, Verdict, judge};
 use super::{Claim, Settings, Shared, random};
 use crate::config::Account;
@@ -53,6 +54,7 @@ pub(super) struct Attempt<T, C> {
     pub stuck: Arc<Stuck>,
     pub wake: Arc<Notify>,
     pub claim: Claim,
+    pub turn: Turn,
     pub entry: Entry,
     /// The account is in trouble and this try looks whether it still is.
     pub probe: bool,
@@ -77,11 +79,11 @@ pub(super) enum Errand {
 pub(super) struct Ended {
     pub account: String,
     pub started: Instant,
-    /// Whether a message of the pace was taken for nothing: the upstream was not asked.
-    pub unused: bool,
     /// What was counted of the mailbox's day and was not sent.
     pub refund: Option<Charge>,
     pub lesson: Lesson,
+    /// Ends when the lane has learned.
+    pub turn: Turn,
 }
 
 /// What came of the errand.
@@ -103,7 +105,7 @@ impl Tried {
 
 impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     /// Runs it to its durable end.
-    pub async fn run(self) -> Ended {
+    pub async fn run(mut self) -> Ended {
         let started = Instant::now();
         let tried = self.outcome().await;
         let refund = self.refund(tried.taken);
@@ -114,8 +116,11 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         }
         drop(self.claim);
         let account = self.member.account.name.clone();
-        let unused = !tried.reached && matches!(self.errand, Errand::Send(..));
-        Ended { account, started, unused, refund, lesson: tried.plan.lesson }
+        if !tried.reached && matches!(self.errand, Errand::Send(..)) {
+            // The upstream was not asked: a message of the pace was taken for nothing.
+            self.turn.give_back();
+        }
+        Ended { account, started, refund, lesson: tried.plan.lesson, turn: self.turn }
     }
 
     async fn outcome(&self) -> Tried {

@@ -10,8 +10,9 @@ mod snapshot;
 use self::begin::Begun;
 use super::attempt::{Ended, Member, Stuck};
 use super::day::Day;
-use super::limits::{Pace, Slots, grown, stricter};
+use super::limits::{grown, stricter};
 use super::plan::Lesson;
+use super::room::{Room, Taught};
 use super::standing::{LaneStanding, tell};
 use super::trouble::{Change, Trouble, learn};
 use super::{Settings, Shared, turn};
@@ -19,7 +20,7 @@ use crate::config::{Account, Limit, Upstream};
 use crate::oauth::TokenSource;
 use crate::upstream::Courier;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -58,7 +59,6 @@ pub(super) enum Order<C> {
 struct Seat<C> {
     member: Arc<Member<C>>,
     trouble: Option<Trouble>,
-    running: usize,
     /// The sender that had its turn last.
     turn: String,
     /// Whether mail whose days are over is to be looked for, since nothing is tried.
@@ -78,14 +78,13 @@ pub(super) struct Lane<T, C> {
     settings: Arc<Settings>,
     seats: Vec<Seat<C>>,
     turn: usize,
-    pace: Pace,
-    slots: Slots,
+    /// Slots and pace, shared with mail that passes through.
+    room: Arc<Room>,
+    lessons: mpsc::UnboundedReceiver<Taught>,
     day: Day,
     busy_in_row: u32,
     /// Why fewer connections are used, or were.
     slowed: Option<&'static str>,
-    /// Nothing is begun before: the upstream is crowded.
-    not_before: Option<Instant>,
     tries: JoinSet<Ended>,
     stuck: Arc<Stuck>,
     wake: Arc<Notify>,
@@ -95,24 +94,31 @@ pub(super) struct Lane<T, C> {
 impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     pub fn new(shared: Arc<Shared<T>>, settings: Arc<Settings>, members: Vec<Member<C>>) -> Self {
         let lane = members.first().map(|member| key(&member.account)).unwrap_or_default();
+        let wake: Arc<Notify> = Arc::default();
+        let (teach, lessons) = mpsc::unbounded_channel();
+        let room = Room::new(wake.clone(), teach);
         let mut lane = Self {
             shared,
             settings: settings.clone(),
             seats: Vec::new(),
             turn: 0,
-            pace: Pace::new(Limit::Unlimited, Instant::now().into_std()),
-            slots: Slots::new(Limit::Unlimited),
+            room: Arc::new(room),
+            lessons,
             day: Day::new(format!("{} {}", lane.0, lane.1)),
             busy_in_row: 0,
             slowed: None,
-            not_before: None,
             tries: JoinSet::new(),
             stuck: Arc::default(),
-            wake: Arc::default(),
+            wake,
             closing: false,
         };
         lane.serve(settings, members);
         lane
+    }
+
+    /// Where turns are taken.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Runs until its orders end or it is told to drain, and its tries with it.
@@ -132,6 +138,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     None => self.closing = true,
                 },
                 Some(ended) = self.tries.join_next(), if !self.tries.is_empty() => self.learn(ended),
+                Some(taught) = self.lessons.recv() => self.heed(&taught),
                 () = wake.notified() => {}
                 () = sleep_until(again) => {}
             }
@@ -146,13 +153,16 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     self.seats.iter_mut().find(|seat| seat.member.account.name == name)
                     && let Some(trouble) = &mut seat.trouble
                 {
-                    trouble.until = Instant::now().into_std();
+                    let now = Instant::now().into_std();
+                    trouble.until = now;
+                    self.room.places().mark(&name, Some(trouble), now);
                 }
             }
             // Fails where whoever asked has gone.
             Order::Tell(told) => drop(told.send(self.snapshot())),
             Order::Drain => {
                 self.closing = true;
+                self.room.places().close();
                 // An account that moves to another lane rings there from now on.
                 self.seats.iter().for_each(|seat| seat.watcher.abort());
             }
@@ -167,31 +177,28 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let limits = members.iter().map(|member| limit(&member.account.upstream));
             limits.fold(Limit::Unlimited, stricter)
         };
-        self.pace.set(strictest(|upstream| upstream.messages_per_minute), now);
-        self.slots.set(strictest(|upstream| upstream.connections));
+        let connections = strictest(|upstream| upstream.connections);
+        let pace = strictest(|upstream| upstream.messages_per_minute);
+        let names: Vec<&str> = members.iter().map(|m| m.account.name.as_str()).collect();
+        self.room.places().set(connections, pace, &names, now);
         self.day.set(strictest(|upstream| upstream.recipients_per_day));
         let mut old = std::mem::take(&mut self.seats);
         for member in members {
             let known = old.iter().position(|seat| seat.member.account.name == member.account.name);
-            let (trouble, running, turn) = match known.map(|index| old.swap_remove(index)) {
+            let (trouble, turn) = match known.map(|index| old.swap_remove(index)) {
                 Some(mut seat) if seat.member.account == member.account => {
-                    (seat.trouble.take(), seat.running, std::mem::take(&mut seat.turn))
+                    (seat.trouble.take(), std::mem::take(&mut seat.turn))
                 }
                 Some(mut seat) => {
                     self.shared.health.well(&member.account.name);
-                    (None, seat.running, std::mem::take(&mut seat.turn))
+                    (None, std::mem::take(&mut seat.turn))
                 }
-                None => (None, 0, String::new()),
+                None => (None, String::new()),
             };
+            self.room.places().mark(&member.account.name, trouble.as_ref(), now);
             let watcher = self.watch(member.account.name.clone());
-            self.seats.push(Seat {
-                member: Arc::new(member),
-                trouble,
-                running,
-                turn,
-                sweep: false,
-                watcher,
-            });
+            let member = Arc::new(member);
+            self.seats.push(Seat { member, trouble, turn, sweep: false, watcher });
         }
     }
 
@@ -218,15 +225,10 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             error!(account = %self.names(), %error, "the queue cannot be read; delivery waits");
             return now + STORE_PAUSE;
         }
-        if let Some(until) = self.not_before.filter(|until| *until > now) {
-            return until.min(far);
-        }
-        let slots = self.slots.allowed(now.into_std()).saturating_sub(self.tries.len());
-        let free = slots.min(self.pace.ready(now.into_std()));
+        let (free, more) = self.room.places().free_for_queue(now.into_std());
         if free == 0 {
-            // A slot comes free by a try that ends; only the pace needs a clock.
-            let next = self.pace.next(now.into_std()).map(Instant::from_std);
-            return if slots > 0 { next.unwrap_or(far).min(far) } else { far };
+            // A slot comes free by a mail that ends; only pauses and pace need a clock.
+            return more.map_or(far, Instant::from_std).min(far);
         }
         let (found, mut again) = match self.gather(now, free).await {
             Ok(found) => found,
@@ -257,13 +259,14 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 }
             }
         }
-        if started == free { self.pace_or(far) } else { again.min(far) }
-    }
-
-    /// While slots are left and the pace is not, the next message of the pace is what is waited for.
-    fn pace_or(&self, far: Instant) -> Instant {
-        let next = self.pace.next(Instant::now().into_std()).map(Instant::from_std);
-        next.unwrap_or(far).min(far)
+        if started < free {
+            self.room.places().queue_waits(false, now.into_std());
+            return again.min(far);
+        }
+        // There may be more. While slots are left and the pace is not, its next message is waited for.
+        self.room.places().queue_waits(true, now.into_std());
+        let (_, more) = self.room.places().free_for_queue(Instant::now().into_std());
+        more.map_or(far, Instant::from_std).min(far)
     }
 
     fn learn(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
@@ -273,49 +276,77 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 // Whose it was is not told; the counts are made anew.
                 error!(account = %self.names(), %error, "a delivery broke off; please report this");
                 // The mail is due as before: without a pause it would break off again at once, for ever.
-                self.not_before = Some(Instant::now() + STORE_PAUSE);
-                for seat in &mut self.seats {
-                    seat.running = self.shared.in_hand(&seat.member.account.name).len();
-                }
+                self.room.places().rest((Instant::now() + STORE_PAUSE).into_std());
                 return;
             }
         };
-        let now = Instant::now();
-        if ended.unused {
-            self.pace.give_back();
-        }
-        ended.refund.iter().for_each(|refund| self.day.give_back(refund));
-        match &ended.lesson {
+        // Its turn ends behind what it teaches: the next one knows it.
+        let Ended { account, started, refund, lesson, turn } = ended;
+        refund.iter().for_each(|refund| self.day.give_back(refund));
+        self.heed(&Taught { account, started: started.into_std(), lesson, recipients: 0 });
+        drop(turn);
+    }
+
+    /// Learns from a mail, queued or passing.
+    fn heed(&mut self, taught: &Taught) {
+        let now = Instant::now().into_std();
+        self.count(taught.recipients);
+        match &taught.lesson {
             Lesson::Busy(known) => {
-                self.slots.lower(now.into_std());
+                let until = now + grown(CROWDED, self.busy_in_row);
+                let connections = self.room.places().crowd(until, now);
                 self.slowed = Some(known.meaning);
-                self.not_before = Some(now + grown(CROWDED, self.busy_in_row));
                 self.busy_in_row = self.busy_in_row.saturating_add(1);
-                info!(account = %ended.account, connections = self.slots.allowed(now.into_std()),
+                info!(account = %taught.account, connections,
                     "the upstream is crowded ({}); fewer connections are used", known.meaning);
             }
-            Lesson::Well => self.busy_in_row = 0,
+            Lesson::Well => {
+                self.busy_in_row = 0;
+                self.room.places().relax();
+            }
             _ => {}
         }
         let schedule = &self.settings.schedule.pauses;
         let Some(seat) =
-            self.seats.iter_mut().find(|seat| seat.member.account.name == ended.account)
+            self.seats.iter_mut().find(|seat| seat.member.account.name == taught.account)
         else {
             return;
         };
-        seat.running = seat.running.saturating_sub(1);
-        let change = learn(
-            &mut seat.trouble,
-            &ended.lesson,
-            ended.started.into_std(),
-            now.into_std(),
-            schedule,
-        );
+        let change = learn(&mut seat.trouble, &taught.lesson, taught.started, now, schedule);
+        if change != Change::Same {
+            self.room.places().mark(&taught.account, seat.trouble.as_ref(), now);
+        }
         seat.sweep |= seat.trouble.is_some() && change != Change::Same;
         tell(&self.shared, &self.settings, &seat.member.account, seat.trouble.as_ref(), change);
-        if matches!(ended.lesson, Lesson::Well) && seat.trouble.is_none() {
-            self.shared.health.sent(&ended.account);
+        if matches!(taught.lesson, Lesson::Well) && seat.trouble.is_none() {
+            self.shared.health.sent(&taught.account);
+            self.room.places().known_to_send(&taught.account);
         }
+    }
+
+    /// Counts recipients of a mail that passed through against the day, and lets clients know of a full one.
+    fn count(&mut self, recipients: usize) {
+        let wall = (self.settings.clock)();
+        if recipients > 0
+            && let Some(charge) = self.day.take(recipients, wall)
+        {
+            let queue = self.shared.queue.clone();
+            tokio::spawn(async move {
+                if let Err(error) = queue.charge(charge).await {
+                    error!(%error, "recipients of the day are counted until the next start only");
+                }
+            });
+        }
+        self.show_day(wall);
+    }
+
+    /// Tells clients that wait whether the day has room, and until when not.
+    fn show_day(&mut self, wall: SystemTime) {
+        let full =
+            self.day.when(1, wall).map(|until| until.duration_since(wall).unwrap_or_default());
+        let now = Instant::now().into_std();
+        let is_counted = self.day.most() < usize::MAX;
+        self.room.places().day(is_counted, full.map(|wait| now + wait));
     }
 
     fn names(&self) -> String {

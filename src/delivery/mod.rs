@@ -4,18 +4,23 @@
 //! account disturbs no other mailbox, that no mail is sent while the store cannot note it, and that
 //! one judge ([`verdict`]) decides what a failure means.
 //!
+//! Mail whose sender waits passes through the same lanes (`direct`).
+//!
 //! It must not know how mail came in (`session`), how a token is had (`oauth`) or how SMTP is spoken
 //! (`upstream`).
 
 mod allowance;
 mod attempt;
 mod day;
+pub mod direct;
 mod health;
 mod lane;
 pub mod limits;
 pub mod notice;
+mod places;
 pub mod plan;
 mod report;
+mod room;
 pub mod standing;
 mod supervisor;
 #[cfg(test)]
@@ -31,6 +36,7 @@ use crate::oauth::TokenSource;
 use crate::queue::Queue;
 use crate::queue::retry::Schedule;
 use crate::upstream::Courier;
+use direct::Passages;
 pub use health::Health;
 pub use standing::{LaneStanding, Standing};
 use std::collections::HashMap;
@@ -157,11 +163,13 @@ impl Watch {
 
 impl Delivery {
     /// Starts the lanes. `couriers` makes the way to an account's upstream; it is asked again after a
-    /// reload where upstream or mailbox changed. Must be called within a tokio runtime.
+    /// reload where upstream or mailbox changed. `passages` is where clients that wait find the same ways.
+    /// Must be called within a tokio runtime.
     pub fn start<T, C, F>(
         queue: Queue,
         tokens: Arc<T>,
         couriers: F,
+        passages: Passages,
         settings: Settings,
         accounts: Vec<Arc<Account>>,
     ) -> Self
@@ -176,7 +184,8 @@ impl Delivery {
         let shared =
             Arc::new(Shared { queue, tokens, hand: Arc::clone(&hand), health: health.clone() });
         let (orders, inbox) = mpsc::unbounded_channel();
-        let mut supervisor = Supervisor::new(shared, couriers, Arc::new(settings), pulse.clone());
+        let settings = Arc::new(settings);
+        let mut supervisor = Supervisor::new(shared, couriers, passages, settings, pulse.clone());
         supervisor.serve(accounts);
         let watch = Watch { orders, pulse, health, hand };
         Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }

@@ -4,7 +4,9 @@
 //! few seconds. It never touches a mail.
 
 use super::attempt::Member;
+use super::direct::{Gate, Passages, Way};
 use super::lane::{Key, Lane, Order, key};
+use super::room::Room;
 use super::standing::LaneStanding;
 use super::{Settings, Shared};
 use crate::config::Account;
@@ -56,6 +58,7 @@ impl Pulse {
 struct Running<C> {
     orders: mpsc::UnboundedSender<Order<C>>,
     task: JoinHandle<()>,
+    room: Arc<Room>,
     couriers: Vec<(Arc<Account>, Arc<C>)>,
 }
 
@@ -68,6 +71,7 @@ impl<C> Drop for Running<C> {
 pub(super) struct Supervisor<T, C, F> {
     shared: Arc<Shared<T>>,
     couriers: F,
+    passages: Passages,
     settings: Arc<Settings>,
     accounts: Vec<Arc<Account>>,
     lanes: HashMap<Key, Running<C>>,
@@ -84,10 +88,12 @@ where
     pub fn new(
         shared: Arc<Shared<T>>,
         couriers: F,
+        passages: Passages,
         settings: Arc<Settings>,
         pulse: Arc<Pulse>,
     ) -> Self {
-        Self { shared, couriers, settings, accounts: Vec::new(), lanes: HashMap::new(), pulse }
+        let (accounts, lanes) = (Vec::new(), HashMap::new());
+        Self { shared, couriers, passages, settings, accounts, lanes, pulse }
     }
 
     /// Runs until it was told to drain, or until nobody is left to tell it anything.
@@ -163,6 +169,23 @@ where
                 }
             }
         }
+        self.publish();
+    }
+
+    /// Shows clients that wait the way through each account.
+    fn publish(&self) {
+        let mut ways: HashMap<String, Arc<dyn Way>> = HashMap::new();
+        for lane in self.lanes.values() {
+            for member in members(&lane.couriers) {
+                let name = member.account.name.clone();
+                let (shared, room) = (self.shared.clone(), lane.room.clone());
+                let couriers = lane.couriers.iter().map(|(_, courier)| courier);
+                let others = couriers.filter(|other| !Arc::ptr_eq(other, &member.courier));
+                let others = others.cloned().collect();
+                ways.insert(name, Arc::new(Gate { shared, member, room, others }));
+            }
+        }
+        self.passages.set(ways);
     }
 
     /// One courier for all accounts of a lane with the same upstream, so that its connections are
@@ -188,7 +211,8 @@ where
     fn open(&self, members: Vec<Member<C>>, couriers: Vec<(Arc<Account>, Arc<C>)>) -> Running<C> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let lane = Lane::new(self.shared.clone(), self.settings.clone(), members);
-        Running { orders, task: tokio::spawn(lane.run(inbox)), couriers }
+        let room = lane.room().clone();
+        Running { orders, task: tokio::spawn(lane.run(inbox)), room, couriers }
     }
 
     /// A lane that broke is opened again: its mailbox would stay silent otherwise.
@@ -204,6 +228,7 @@ where
             error!(mailbox = %key.0, "a lane broke off inside submitd and is opened again; please report this");
             let lane = self.open(members(&old.couriers), old.couriers.clone());
             self.lanes.insert(key, lane);
+            self.publish();
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod portions;
 
+use super::direct::Passages;
 use super::*;
 use crate::config::{Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls};
 use crate::diagnosis::Class;
@@ -235,6 +236,7 @@ impl House {
             self.queue.clone(),
             self.tokens.clone(),
             move |_: &Account| script.clone(),
+            Passages::default(),
             self.settings.clone(),
             accounts.iter().map(|account| Arc::new((*account).clone())).collect(),
         )

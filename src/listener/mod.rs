@@ -10,7 +10,7 @@ pub mod proxy;
 
 pub use bind::{BindError, Inherited};
 
-use crate::config::ListenAddress;
+use crate::config::{ListenAddress, Mode};
 use crate::session::Shared;
 use arc_swap::ArcSwap;
 use bind::Socket;
@@ -149,7 +149,11 @@ impl Listeners {
 
     fn open_door(&self, address: &ListenAddress, socket: Socket, rules: Rules) -> Door {
         let bound = socket.bound(address);
-        tracing::info!(address = %bound, "listening");
+        let mode = match rules.shared.listener.mode {
+            Mode::Queue => "queue",
+            Mode::Direct(_) => "direct",
+        };
+        tracing::info!(address = %bound, mode, "listening");
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let stop = CancellationToken::new();
         let has_own_file = socket.has_own_file();

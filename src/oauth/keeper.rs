@@ -247,12 +247,11 @@ impl Keeper {
     }
 
     /// What of an account ends when, as far as it is known. Blocks for the disk.
-    pub fn ends(&self, name: &str) -> Vec<End> {
-        let Some(kept) = self.accounts.load().get(name).cloned() else { return Vec::new() };
+    pub fn ends(&self, account: &Account) -> Vec<End> {
         let vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let held = vault.zip(request::seed(&kept.account));
-        let held = held.and_then(|(vault, (seed, _))| vault.held(name, &seed));
-        super::ends::ends(&kept.account, held.as_ref())
+        let held = vault.zip(request::seed(account));
+        let held = held.and_then(|(vault, (seed, _))| vault.held(&account.name, &seed));
+        super::ends::ends(account, held.as_ref())
     }
 
     /// How every account stands, by name.
@@ -390,7 +389,7 @@ fn is_high_volume(account: &Account) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::{Reply, StandIn, app_only, application, delegated};
+    use super::super::stand_in::{Reply, StandIn, app_only, application, delegated, signed_in};
     use super::*;
     use std::future::Future;
     use std::pin::pin;
@@ -700,6 +699,49 @@ mod tests {
         let keeper = house.delegated("new-seed");
         assert_eq!(token(&keeper).await, "token-4");
         assert_eq!(house.idp.field(4, "refresh_token"), "new-rotated");
+    }
+
+    #[tokio::test]
+    async fn b15_a_late_answer_of_an_older_sign_in_never_replaces_a_newer_one() {
+        let house = House::build().await;
+        let keeper = house.keeper([signed_in("erp", &house.idp.url)]);
+        let waits = keeper.access_token("erp").await.unwrap_err();
+        assert_eq!(waits.remedy.as_deref(), Some("submitd login erp"));
+        assert_eq!(waits.class, Class::SignIn);
+        assert_eq!(house.idp.count(), 0, "there is nothing to ask with");
+        keeper.adopt("erp", &Secret::new("first")).unwrap();
+        house.idp.will([Reply::token("a", Some("first-rotated"), 3600)]);
+        assert_eq!(token(&keeper).await, "a");
+        // A renewal is under way while somebody signs in again.
+        house.idp.close();
+        house.idp.will([Reply::token("late", Some("late-rotated"), 3600)]);
+        let old = keeper.accounts.load()["erp"].keeping.clone();
+        old.ask(&mut old.credential());
+        house.idp.arrived(2).await;
+        keeper.adopt("erp", &Secret::new("second")).unwrap();
+        house.idp.will([Reply::token("b", Some("second-rotated"), 3600).at_once()]);
+        assert_eq!(token(&keeper).await, "b");
+        let mut changed = old.changed.subscribe();
+        house.idp.open();
+        changed.changed().await.unwrap();
+        assert_eq!(house.idp.field(3, "refresh_token"), "second");
+        assert_eq!(token(&keeper).await, "b");
+        // The next start, and a sign-in by another process that a reload finds.
+        let next = house.keeper([signed_in("erp", &house.idp.url)]);
+        token(&next).await;
+        assert_eq!(house.idp.field(4, "refresh_token"), "second-rotated");
+        next.adopt("erp", &Secret::new("third")).unwrap();
+        keeper.replace(&[Arc::new(signed_in("erp", &house.idp.url))]).unwrap();
+        token(&keeper).await;
+        assert_eq!(house.idp.field(5, "refresh_token"), "third");
+        // Forgotten: what was there is handed out once, and nothing is asked with it.
+        assert!(keeper.forget("erp").unwrap().is_some());
+        assert!(keeper.forget("erp").unwrap().is_none());
+        assert!(keeper.access_token("erp").await.is_err());
+        assert_eq!(house.idp.count(), 5);
+        let others = house.app_only();
+        assert!(matches!(others.adopt("erp", &Secret::new("x")), Err(AdoptError::NoSignIn(_))));
+        assert!(matches!(others.adopt("crm", &Secret::new("x")), Err(AdoptError::Unknown(_))));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod claims;
 mod der;
 pub mod ends;
+mod granted;
 pub mod keeper;
 pub mod login;
 mod managed;

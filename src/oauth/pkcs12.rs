@@ -427,7 +427,7 @@ mod tests {
         for (way, password, words) in WAYS {
             let file = made(password, &[words, &["-inkey", KEY][..]].concat());
             let safe = open(&file, password).unwrap_or_else(|why| panic!("{way}: {why:?}"));
-            assert_eq!(safe.certificates, [expected.clone()], "{way}");
+            assert_eq!(safe.certificates.as_slice(), std::slice::from_ref(&expected), "{way}");
             let key = ring::rsa::KeyPair::from_pkcs8(&safe.key.expect(way));
             assert!(key.is_ok(), "{way}");
             // Without a code only the padding tells, and one in 256 wrong ones looks right.

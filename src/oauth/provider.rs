@@ -335,7 +335,10 @@ fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
     let host = error.url().and_then(url::Url::host_str).unwrap_or_default().to_owned();
     let error = error.without_url();
     match tls::refusal(&error) {
-        Some(refusal) => Fault::Unreachable(tls::in_words(refusal, &host).what),
+        Some(refusal) => {
+            let tls::Distrust { what, remedy } = tls::in_words(refusal, &host);
+            Fault::Unreachable(format!("{what}; {remedy}"))
+        }
         None => Fault::Unreachable(chain(&error)),
     }
 }
@@ -461,7 +464,8 @@ mod tests {
         assert_eq!(fault.class(), Class::Transient);
         let text = fault.to_string();
         assert!(text.contains("the certificate of localhost"), "{text}");
-        assert!(text.contains("ca_file"), "the operator's way out: {text}");
+        let way_out = fault.remedy().unwrap_or_default();
+        assert!(way_out.contains("ca_file"), "{way_out}");
         account.oauth.ca_file = Some(ca_file);
         let granted = provider.exchange(&account.oauth, &account.grant, None).await.unwrap();
         assert_eq!(granted.access().unwrap().expose(), "over-tls");

@@ -2,7 +2,8 @@
 //! held at a gate. It must not imitate a real one's judgement: what it answers is written by hand.
 
 use crate::config::{
-    Account, Application, Grant, Limit, OAuth, OnUncertain, Proof, Upstream, UpstreamTls,
+    Account, Application, Grant, Limit, OAuth, OnUncertain, Proof, SignIn, SignInBy, Upstream,
+    UpstreamTls,
 };
 use crate::mail::Address;
 use crate::secret::Secret;
@@ -195,5 +196,16 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
 pub fn delegated(name: &str, url: &url::Url, seed: &str) -> Account {
     let grant =
         Grant::RefreshToken { application: application(None), refresh_token: Secret::new(seed) };
+    Account { grant, ..app_only(name, url) }
+}
+
+/// An account that somebody signs in for at this endpoint.
+pub fn signed_in(name: &str, url: &url::Url) -> Account {
+    let grant = Grant::SignIn(SignIn {
+        by: SignInBy::Browser,
+        application: application(None),
+        redirect_uri: "http://localhost".to_owned(),
+        username: format!("{name}@contoso.com"),
+    });
     Account { grant, ..app_only(name, url) }
 }

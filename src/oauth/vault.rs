@@ -24,7 +24,6 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,9 +31,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
+mod key;
 mod rotation;
 
+pub use key::KeySource;
 pub use rotation::rotate;
+
+use key::name;
 
 /// Why the vault cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -80,61 +83,6 @@ pub enum VaultError {
     /// Neither randomness nor encryption may fail; when they do nothing is written.
     #[error("the system gives no random numbers")]
     Random,
-}
-
-/// Where the key comes from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// A file that systemd lays out for this service only. Its group bits are not looked at: they
-    /// show the mask of an access list that systemd sets, not readers.
-    Credential(PathBuf),
-    /// The value of `$SUBMITD_VAULT_KEY`.
-    Text(Secret),
-    /// A key file of the operator, `$SUBMITD_VAULT_KEY_FILE`.
-    File(PathBuf),
-    /// `state_dir/vault.key`, made at the first start.
-    Own(PathBuf),
-}
-
-impl KeySource {
-    /// The first there is, of: the systemd credential `submitd-vault-key`, `$SUBMITD_VAULT_KEY`,
-    /// `$SUBMITD_VAULT_KEY_FILE`, `state_dir/vault.key`.
-    pub fn find(state_dir: &Path, environment: impl Fn(&str) -> Option<OsString>) -> Self {
-        let credential = environment("CREDENTIALS_DIRECTORY")
-            .map(|directory| PathBuf::from(directory).join("submitd-vault-key"))
-            .filter(|path| path.exists());
-        if let Some(path) = credential {
-            return Self::Credential(path);
-        }
-        if let Some(text) = environment("SUBMITD_VAULT_KEY") {
-            return Self::Text(Secret::new(text.to_string_lossy()));
-        }
-        match environment("SUBMITD_VAULT_KEY_FILE") {
-            Some(path) => Self::File(path.into()),
-            None => Self::Own(state_dir.join("vault.key")),
-        }
-    }
-
-    fn read(&self) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-        match self {
-            Self::Text(text) => key(text.expose().as_bytes(), "$SUBMITD_VAULT_KEY"),
-            Self::Credential(path) => {
-                let octets = std::fs::read(path).map(Zeroizing::new).map_err(io_at(path))?;
-                key(&octets, &path.display().to_string())
-            }
-            Self::File(path) => key(&read_private(path)?, &path.display().to_string()),
-            Self::Own(path) => match read_private(path) {
-                Ok(octets) => key(&octets, &path.display().to_string()),
-                Err(VaultError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                    let fresh = Zeroizing::new(random::<32>()?);
-                    let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*fresh)));
-                    durable::replace(path, text.as_bytes()).map_err(io_at(path))?;
-                    Ok(fresh)
-                }
-                Err(error) => Err(error),
-            },
-        }
-    }
 }
 
 /// The file as it is written.
@@ -410,14 +358,6 @@ fn lock(state_dir: &Path) -> Result<std::fs::File, VaultError> {
     durable::lock(&path).map_err(io_at(&path))
 }
 
-/// A name for a key: half a hash of it and of what it is for.
-fn name(key: &[u8; 32]) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(b"submitd vault key\0");
-    context.update(key);
-    STANDARD.encode(&context.finish().as_ref()[..16])
-}
-
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -430,16 +370,6 @@ fn random<const N: usize>() -> Result<[u8; N], VaultError> {
     let mut octets = [0; N];
     SystemRandom::new().fill(&mut octets).map_err(|_| VaultError::Random)?;
     Ok(octets)
-}
-
-fn key(octets: &[u8], place: &str) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-    let plain = octets.trim_ascii();
-    let decoded = STANDARD.decode(plain).map(Zeroizing::new).ok();
-    let found = match decoded {
-        Some(decoded) if decoded.len() == 32 => <[u8; 32]>::try_from(decoded.as_slice()),
-        _ => <[u8; 32]>::try_from(octets),
-    };
-    found.map(Zeroizing::new).map_err(|_| VaultError::Key(place.to_owned()))
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
@@ -458,6 +388,7 @@ fn io_at(path: &Path) -> impl Fn(io::Error) -> VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     fn plain(sign_in: u64) -> (u64, Held) {
         (sign_in, Held::default())

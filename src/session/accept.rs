@@ -1,12 +1,14 @@
 //! What happens between MAIL and the 250: the envelope is gathered, the header edited, the body spooled.
 //!
-//! It promises that a mail that is not accepted leaves nothing behind, and that of the message only the
-//! header is held in memory.
+//! In direct mode the body goes to the upstream instead ([`direct`](super::direct)). It promises that a mail
+//! that is not accepted leaves nothing behind, and that of the message only the header is held in memory.
 
 use super::Shared;
+use super::direct::{Answers, Through};
 use super::replies;
 use crate::accounts::Permit;
 use crate::config::{Headers, Received as Detail};
+use crate::delivery::direct::Passage;
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
 use crate::mail::{Envelope, Id, Recipient};
@@ -28,6 +30,8 @@ pub struct Transaction {
     message: Message,
     /// Octets of the message that came so far.
     size: u64,
+    /// In direct mode, until the body comes: what the upstream was asked.
+    pub(super) through: Option<Through>,
 }
 
 /// How far the message has come.
@@ -38,9 +42,30 @@ enum Message {
     /// The end of the header was not seen yet.
     Header(Vec<u8>),
     /// The edited header went ahead, the body follows.
-    Body(body::Writer),
+    Body(Outlet),
     /// It will be refused with this reply; the rest is dropped.
     Refused(Reply),
+}
+
+/// Where the body goes.
+#[derive(Debug)]
+enum Outlet {
+    /// To the disk.
+    Spool(body::Writer),
+    /// To the upstream.
+    Passage(Box<Passage>),
+}
+
+impl Outlet {
+    async fn write(&mut self, id: Id, octets: &[u8]) -> Result<(), Reply> {
+        match self {
+            Self::Spool(writer) => writer.write(octets).await.map_err(|error| {
+                tracing::error!(%id, %error, "mail refused: body could not be stored");
+                replies::STORE_FAILED
+            }),
+            Self::Passage(passage) => passage.write(octets).await,
+        }
+    }
 }
 
 /// What `Received:` tells of the client.
@@ -83,7 +108,14 @@ impl Transaction {
             envid: mail.envid,
             recipients: Vec::new(),
         };
-        Self { id, permit, envelope, accepted: now, message: Message::Awaited, size: 0 }
+        let message = Message::Awaited;
+        Self { id, permit, envelope, accepted: now, message, size: 0, through: None }
+    }
+
+    /// Opens one at MAIL that passes through.
+    pub fn direct(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
+        let through = Some(Through::new(mail.size));
+        Self { through, ..Self::new(id, permit, mail, now) }
     }
 
     /// The queue id it will bear.
@@ -91,22 +123,84 @@ impl Transaction {
         self.id
     }
 
-    /// One more recipient, or several where it is an alias. The same one twice is taken once.
-    pub fn add(&mut self, recipient: Recipient) -> Reply {
+    /// One more recipient, or several where it is an alias. The same one twice is taken once. No reply: the
+    /// upstream is asked first.
+    pub fn add(&mut self, recipient: Recipient) -> Option<Reply> {
         let address = recipient.address.clone();
         let all = match self.permit.recipients(recipient) {
             Ok(all) => all,
             Err(error) => {
                 tracing::warn!(id = %self.id, recipient = ?address, %error, "recipient refused");
-                return replies::forbidden(error);
+                return Some(replies::forbidden(error));
             }
         };
+        let recipients = &mut self.envelope.recipients;
+        let first = all.first().map(|recipient| recipient.address.clone());
+        let before = recipients.len();
         for recipient in all {
-            if !self.envelope.recipients.iter().any(|known| known.address == recipient.address) {
-                self.envelope.recipients.push(recipient);
+            if !recipients.iter().any(|known| known.address == recipient.address) {
+                recipients.push(recipient);
             }
         }
-        replies::RECIPIENT_OK
+        let Some(through) = &mut self.through else { return Some(replies::RECIPIENT_OK) };
+        let known = recipients.iter().position(|known| Some(&known.address) == first.as_ref());
+        through.put_off(before..recipients.len(), known.unwrap_or(before));
+        None
+    }
+
+    /// Asks the upstream what was put off, in direct mode; with `data` for the body too.
+    pub async fn ask(&mut self, shared: &Shared, data: bool) -> Answers {
+        let Self { id, permit, envelope, through, .. } = self;
+        match through {
+            Some(through) => through.ask(*id, &permit.account.name, envelope, shared, data).await,
+            None => Answers::default(),
+        }
+    }
+
+    /// How many answers are put off.
+    pub fn put_off(&self) -> usize {
+        self.through.as_ref().map_or(0, Through::put_offs)
+    }
+
+    /// Whether it holds a turn of its mailbox.
+    pub fn holds_turn(&self) -> bool {
+        matches!(self.message, Message::Body(Outlet::Passage(_)))
+            || self.through.as_ref().is_some_and(Through::holds_turn)
+    }
+
+    /// Gives its turn up; what comes after is answered with this.
+    pub fn lose_turn(&mut self, reply: Reply) {
+        tracing::info!(id = %self.id, %reply, "turn lost");
+        match self.message {
+            Message::Awaited => {
+                if let Some(through) = &mut self.through {
+                    through.lose(reply);
+                }
+            }
+            _ => self.refuse(reply),
+        }
+    }
+
+    /// Sends on what has come of the body.
+    pub async fn pass_on(&mut self) {
+        if let Message::Body(Outlet::Passage(passage)) = &mut self.message
+            && let Err(reply) = passage.flush().await
+        {
+            self.refuse(reply);
+        }
+    }
+
+    /// The body will be refused, whatever follows: nothing more of it goes on.
+    pub fn abandon(&mut self) {
+        if !matches!(self.message, Message::Refused(_)) {
+            self.refuse(replies::STORE_FAILED);
+        }
+    }
+
+    /// The rest of the message is dropped, and what holds it.
+    fn refuse(&mut self, reply: Reply) {
+        self.through = None;
+        self.message = Message::Refused(reply);
     }
 
     /// The body is about to come.
@@ -120,7 +214,7 @@ impl Transaction {
         if !matches!(self.message, Message::Refused(_))
             && let Err(reply) = check_size(&self.permit, self.size)
         {
-            self.message = Message::Refused(reply);
+            self.refuse(reply);
         }
         match &mut self.message {
             Message::Header(held) => {
@@ -129,13 +223,12 @@ impl Transaction {
                     let held = std::mem::take(held);
                     self.end_header(&held, end, shared, origin).await;
                 } else if held.len() > LARGEST_HEADER {
-                    self.message = Message::Refused(replies::HEADER_TOO_LARGE);
+                    self.refuse(replies::HEADER_TOO_LARGE);
                 }
             }
-            Message::Body(writer) => {
-                if let Err(error) = writer.write(octets).await {
-                    tracing::error!(id = %self.id, %error, "mail refused: body could not be stored");
-                    self.message = Message::Refused(replies::STORE_FAILED);
+            Message::Body(outlet) => {
+                if let Err(reply) = outlet.write(self.id, octets).await {
+                    self.refuse(reply);
                 }
             }
             Message::Awaited | Message::Refused(_) => {}
@@ -146,35 +239,34 @@ impl Transaction {
     async fn end_header(&mut self, held: &[u8], end: End, shared: &Shared, origin: Origin<'_>) {
         let (fields, rest) = held.split_at(end.header);
         if fields.len() > LARGEST_HEADER {
-            self.message = Message::Refused(replies::HEADER_TOO_LARGE);
-            return;
+            return self.refuse(replies::HEADER_TOO_LARGE);
         }
         if received::is_loop(fields, &shared.hostname) {
             tracing::warn!(id = %self.id, "mail refused: it loops");
-            self.message = Message::Refused(replies::MAIL_LOOP);
-            return;
+            return self.refuse(replies::MAIL_LOOP);
         }
         let fields = match self.permit.header(fields) {
             Ok(fields) => fields,
             Err(error) => {
                 tracing::warn!(id = %self.id, %error, "mail refused");
-                self.message = Message::Refused(replies::forbidden(error));
-                return;
+                return self.refuse(replies::forbidden(error));
             }
         };
         let edited = self.edit(shared, origin).apply(&fields, end);
-        let mut writer = shared.queue.spool();
-        let stored = match writer.write(&edited).await {
-            Ok(()) => writer.write(rest).await,
-            Err(error) => Err(error),
+        let mut outlet = match self.through.take().map(Through::into_passage) {
+            None => Outlet::Spool(shared.queue.spool()),
+            Some(Some(passage)) => Outlet::Passage(passage),
+            // It was lost meanwhile, and that was said.
+            Some(None) => return self.refuse(replies::TURN_LOST),
         };
-        self.message = match stored {
-            Ok(()) => Message::Body(writer),
-            Err(error) => {
-                tracing::error!(id = %self.id, %error, "mail refused: body could not be stored");
-                Message::Refused(replies::STORE_FAILED)
-            }
+        let sent = match outlet.write(self.id, &edited).await {
+            Ok(()) => outlet.write(self.id, rest).await,
+            refused => refused,
         };
+        match sent {
+            Ok(()) => self.message = Message::Body(outlet),
+            Err(reply) => self.refuse(reply),
+        }
     }
 
     fn edit(&self, shared: &Shared, origin: Origin<'_>) -> Edit {
@@ -199,7 +291,7 @@ impl Transaction {
         }
     }
 
-    /// The message has ended: makes it durable. The reply is the only 250 there is.
+    /// The message has ended: makes it durable, or asks the upstream. The reply is the only 250 there is.
     pub async fn finish(mut self, shared: &Shared, origin: Origin<'_>) -> Reply {
         if let Message::Header(held) = &mut self.message {
             // No empty line came: all of it is header, or it has none at all.
@@ -208,7 +300,17 @@ impl Transaction {
             self.end_header(&held, end, shared, origin).await;
         }
         match self.message {
-            Message::Body(writer) => {
+            Message::Body(Outlet::Passage(passage)) => {
+                let Envelope { sender, recipients, .. } = &self.envelope;
+                let reply = passage.end().await;
+                if reply.is_positive() {
+                    let sender = sender.as_ref().map_or("<>", |sender| sender.as_str());
+                    let (account, recipients) = (&self.permit.account.name, recipients.len());
+                    tracing::info!(id = %self.id, %account, sender, recipients, "passed on");
+                }
+                reply
+            }
+            Message::Body(Outlet::Spool(writer)) => {
                 let submission = Intake {
                     id: self.id,
                     account: self.permit.account.name.clone(),

@@ -4,9 +4,11 @@
 //! no SMTP knowledge: what a line means is the dialogue's business.
 
 mod accept;
+mod direct;
 mod patience;
 mod refuse;
 mod replies;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -16,15 +18,13 @@ pub use refuse::{Refusal, refuse};
 pub use tls::TlsError;
 
 use crate::accounts::{Accounts, LoggedIn, LoginError};
-use crate::config::{Config, Headers, Listener};
+use crate::config::{Config, Headers, Listener, Mode};
+use crate::delivery::direct::Passages;
 use crate::mail::Id;
 use crate::observe::redact;
 use crate::queue::Queue;
 use crate::smtp::Reply;
-use crate::smtp::extension::Extension;
-use crate::smtp::reply_write::LONGEST_LINE;
-use crate::smtp::sasl::Mechanism;
-use crate::smtp::server::{Credentials, Dialogue, Event, Mail, Phrases, Terms};
+use crate::smtp::server::{Credentials, Dialogue, Event, Mail, Terms};
 use accept::{Origin, Transaction};
 use patience::Patience;
 use std::future::poll_fn;
@@ -58,6 +58,8 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// Where mail goes.
     pub queue: Queue,
+    /// Where it goes in direct mode.
+    pub passages: Passages,
     terms: Arc<Terms>,
     tls: Option<Arc<DoorTls>>,
 }
@@ -72,6 +74,7 @@ impl Shared {
         listener: &Listener,
         accounts: Arc<Accounts>,
         queue: Queue,
+        passages: Passages,
     ) -> Result<Self, TlsError> {
         let tls = listener.tls.as_ref().map(DoorTls::open).transpose()?;
         Ok(Self {
@@ -80,54 +83,10 @@ impl Shared {
             headers: config.headers,
             accounts,
             queue,
-            terms: Arc::new(terms(config, listener)),
+            passages,
+            terms: Arc::new(terms::terms(config, listener)),
             tls: tls.map(Arc::new),
         })
-    }
-}
-
-/// What a listener offers: before the account is known, so only what always holds.
-fn terms(config: &Config, listener: &Listener) -> Terms {
-    use crate::config::{Auth, BareNewline};
-    let mut extensions = vec![
-        Extension::Size,
-        Extension::Pipelining,
-        Extension::EightBitMime,
-        Extension::SmtpUtf8,
-        Extension::Dsn,
-        Extension::EnhancedStatusCodes,
-        Extension::Chunking,
-    ];
-    // It cannot be turned into anything else on the way (RFC 3030 §3): what one account's server lacks
-    // is not offered at all.
-    if config.accounts.iter().all(|account| account.upstream.binarymime) {
-        extensions.push(Extension::BinaryMime);
-    }
-    if listener.tls.is_some() {
-        extensions.push(Extension::StartTls);
-    }
-    if listener.auth != Auth::None {
-        extensions.push(Extension::Auth);
-    }
-    let is_local = listener.doors().all(|door| door.is_local());
-    Terms {
-        hostname: config.hostname.clone(),
-        greeting: "ESMTP submitd".into(),
-        hello: "at your service".into(),
-        extensions,
-        mechanisms: vec![Mechanism::Plain, Mechanism::Login],
-        hello_required: false,
-        // Where there is TLS, no password crosses a network without it.
-        auth_needs_tls: listener.tls.is_some() && !is_local,
-        auth_required: listener.auth == Auth::Required,
-        tls_required: false,
-        bearer_refusal: None,
-        max_message_size: listener.max_message_size,
-        max_recipients: listener.max_recipients,
-        max_errors: listener.max_errors,
-        max_reply_line: LONGEST_LINE,
-        reject_bare_newline: listener.bare_newline == BareNewline::Reject,
-        phrases: Phrases::OURS,
     }
 }
 
@@ -168,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         loop {
             match self.dialogue.advance() {
                 Event::NeedInput => {
+                    self.pass_on().await;
                     if self.flush().await.is_err() || self.read().await.is_err() {
                         break;
                     }
@@ -203,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         self.patience.answered(now());
-        let written = timeout_at(self.patience.until().into(), async {
+        let written = timeout_at(self.until().into(), async {
             self.wire.write_all(self.dialogue.output()).await?;
             self.wire.flush().await
         });
@@ -217,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Waits for input, the timeouts, or the stop.
     async fn read(&mut self) -> Result<(), ()> {
-        let until = self.patience.until().into();
+        let until = self.until().into();
         let may_stop = !self.dialogue.is_in_transaction();
         tokio::select! {
             biased;
@@ -232,6 +192,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         Ok(())
                     }
                     Ok(Err(_)) => Err(()),
+                    Err(_) if now() < self.patience.until() => {
+                        self.lose_turn();
+                        Ok(())
+                    }
                     Err(_) => {
                         self.dialogue.hang_up(&replies::TIMED_OUT);
                         Ok(())
@@ -259,9 +223,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Event::Authenticate(credentials) => self.authenticate(credentials).await,
             Event::Mail(mail) => self.mail(mail),
             Event::Rcpt(recipient) => {
-                let taken = self.transaction.as_mut().map(|mail| mail.add(recipient));
-                self.dialogue.answer(&taken.unwrap_or(replies::STORE_FAILED));
+                let added = self.transaction.as_mut().map(|mail| mail.add(recipient));
+                self.answer(added.unwrap_or(Some(replies::STORE_FAILED)));
             }
+            Event::Settle => self.ask(false).await,
+            Event::Data if self.is_direct() => self.ask(true).await,
             Event::Data => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.start();
@@ -272,6 +238,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let origin = origin(&self.dialogue, self.peer, self.user.as_ref());
                 if let Some(transaction) = &mut self.transaction {
                     transaction.write(&octets, &self.shared, origin).await;
+                    if self.dialogue.is_body_refused() {
+                        transaction.abandon();
+                    }
                 }
             }
             Event::BodyEnd(verdict) => self.body_end(verdict).await,
@@ -305,13 +274,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.dialogue.answer(&reply);
     }
 
-    fn mail(&mut self, mail: Mail) {
-        let reply = self.open(mail).unwrap_or_else(|reply| reply);
-        self.dialogue.answer(&reply);
+    /// Answers MAIL or RCPT; none: the upstream is asked first.
+    fn answer(&mut self, reply: Option<Reply>) {
+        match reply {
+            Some(reply) => self.dialogue.answer(&reply),
+            None => self.dialogue.answer_later(),
+        }
     }
 
-    /// Opens a transaction, or says why not.
-    fn open(&mut self, mail: Mail) -> Result<Reply, Reply> {
+    fn mail(&mut self, mail: Mail) {
+        let reply = self.open(mail).unwrap_or_else(Some);
+        self.answer(reply);
+    }
+
+    /// Opens a transaction, or says why not. The yes is ours to say where there is one.
+    fn open(&mut self, mail: Mail) -> Result<Option<Reply>, Reply> {
         let shared = &self.shared;
         let sender = mail.sender.as_ref();
         let permit = shared
@@ -322,13 +299,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 replies::forbidden(error)
             })?;
         accept::check_size(&permit, mail.size.unwrap_or(0))?;
+        let now = SystemTime::now();
+        let id = Id::new(now, random());
+        if let Mode::Direct(_) = shared.listener.mode {
+            self.transaction = Some(Transaction::direct(id, permit, mail, now));
+            return Ok(None);
+        }
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
-        let now = SystemTime::now();
-        self.transaction = Some(Transaction::new(Id::new(now, random()), permit, mail, now));
-        Ok(replies::SENDER_OK)
+        self.transaction = Some(Transaction::new(id, permit, mail, now));
+        Ok(Some(replies::SENDER_OK))
     }
 
     async fn body_end(&mut self, verdict: Result<(), Reply>) {

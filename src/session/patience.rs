@@ -14,24 +14,30 @@ const PIECE: usize = 1024;
 pub struct Patience {
     command: Duration,
     ends: Instant,
-    until: Instant,
+    /// When the time began.
+    since: Instant,
     octets: usize,
 }
 
 impl Patience {
     /// A session that begins now.
     pub fn new(command: Duration, session: Duration, now: Instant) -> Self {
-        Self { command, ends: now + session, until: now + command, octets: 0 }
+        Self { command, ends: now + session, since: now, octets: 0 }
     }
 
     /// When it is over.
     pub fn until(&self) -> Instant {
-        self.until.min(self.ends)
+        (self.since + self.command).min(self.ends)
+    }
+
+    /// When a client has made no progress for so long.
+    pub fn stalls(&self, bound: Duration) -> Instant {
+        self.since + bound
     }
 
     /// A command was answered: the time begins anew.
     pub fn answered(&mut self, now: Instant) {
-        self.until = now + self.command;
+        self.since = now;
         self.octets = 0;
     }
 

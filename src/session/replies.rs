@@ -6,6 +6,15 @@ use crate::accounts::Forbidden;
 use crate::queue::{AcceptError, Receipt};
 use crate::smtp::{Enhanced, Reply};
 
+/// A client in direct mode held its turn and did nothing.
+pub const TURN_LOST: Reply = Reply::new(
+    451,
+    Enhanced(4, 4, 2),
+    "no progress for too long, the connection to the server was given up; begin the mail again",
+);
+/// A client in direct mode is gone; nobody reads this.
+pub const CLIENT_GONE: Reply = Reply::new(451, Enhanced(4, 4, 2), "the client is gone");
+
 /// The mail is durable. Only a receipt makes this reply.
 pub fn queued(receipt: &Receipt) -> Reply {
     Reply {

@@ -3,6 +3,7 @@
 use super::{Shared, serve};
 use crate::accounts::{Accounts, Proofs};
 use crate::config::Config;
+use crate::delivery::direct::Passages;
 use crate::queue::{self, Queue};
 use base64::Engine;
 use std::net::IpAddr;
@@ -29,7 +30,10 @@ fn shared(directory: &tempfile::TempDir) -> Arc<Shared> {
     };
     let queue = Queue::open(settings).expect("queue");
     let accounts = Arc::new(Accounts::new(&config, Proofs::new().expect("randomness")));
-    Arc::new(Shared::new(&config, &config.listeners[0], accounts, queue).expect("no TLS"))
+    Arc::new(
+        Shared::new(&config, &config.listeners[0], accounts, queue, Passages::default())
+            .expect("no TLS"),
+    )
 }
 
 /// What is answered to these lines by a session with that peer, up to its end.

@@ -48,6 +48,18 @@ pub trait Courier: Send + Sync {
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send;
 
+    /// A connection for a mail that passes through while its sender waits; a new one where `is_fresh`. One
+    /// that has no such way says so.
+    fn transit(
+        &self,
+        credential: &Credential,
+        is_fresh: bool,
+    ) -> impl Future<Output = Result<smtp::Transit, Failure>> + Send {
+        let _ = (credential, is_fresh);
+        let text = "this account takes mail only from a listener with mode = \"queue\"";
+        std::future::ready(Err(Failure::at(Stage::Connect, Fault::Local(text.to_owned()))))
+    }
+
     /// Closes what it keeps open for the next mail, since another way to the same mailbox is about to
     /// be used and both count against the mailbox's connections.
     fn close_idle(&self) -> impl Future<Output = ()> + Send {

@@ -56,13 +56,13 @@ fn check_tells_every_mistake_of_the_configuration_and_exits_78() {
     let world = World::new();
     configure(
         &world,
-        "[[listener]]\naddress = \"127.0.0.1:0\"\nmode = \"direct\"\nauht = \"none\"\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nmode = \"relay\"\nauht = \"none\"\n",
     );
     let (output, text) = submitd(&world, &["check"]);
     assert_eq!(output.status.code(), Some(78), "{text}");
     assert!(text.contains("submitd.toml:5:"), "{text}");
     assert!(text.contains("auth"), "the nearest key is named: {text}");
-    assert!(text.contains("direct"), "{text}");
+    assert!(text.contains("\"relay\" is not known here"), "{text}");
     let (output, _) = submitd(&world, &["run"]);
     assert_eq!(output.status.code(), Some(78));
 }

@@ -77,6 +77,17 @@ struct Errand {
 
 #[test]
 fn every_program_in_every_way_and_the_table_says_so() {
+    let seen = try_all("");
+    compare(&table(&seen));
+}
+
+#[test]
+fn direct_mode_serves_every_program_in_every_way_too() {
+    try_all("mode = \"direct\"\n");
+}
+
+/// Lets all programs send to a listener with these further keys; none may fail.
+fn try_all(keys: &str) -> Vec<(&'static Program, Seen)> {
     let programs = programs();
     let next = AtomicUsize::new(0);
     let seen: Mutex<HashMap<usize, Seen>> = Mutex::new(HashMap::new());
@@ -87,7 +98,7 @@ fn every_program_in_every_way_and_the_table_says_so() {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(program) = programs.get(number) else { break };
-                    let found = try_program(program);
+                    let found = try_program(program, keys);
                     seen.lock().unwrap().insert(number, found);
                 }
             });
@@ -95,11 +106,11 @@ fn every_program_in_every_way_and_the_table_says_so() {
     });
     let mut seen = seen.into_inner().unwrap();
     let seen = |number| seen.remove(&number).unwrap();
-    let seen: Vec<(&Program, Seen)> =
+    let seen: Vec<(&'static Program, Seen)> =
         programs.iter().copied().zip((0..programs.len()).map(seen)).collect();
     let failures: Vec<_> = seen.iter().flat_map(failures).collect();
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
-    compare(&table(&seen));
+    seen
 }
 
 /// All that can be run here. Who is not root hears what is left out.
@@ -123,14 +134,14 @@ fn failures((program, seen): &(&Program, Seen)) -> Vec<String> {
 }
 
 /// Sends in all ways the program has, through a daemon of its own.
-fn try_program(program: &Program) -> Seen {
+fn try_program(program: &Program, keys: &str) -> Seen {
     let world = World::new();
     let files = Authority::make(world.path());
     let daemon = world
         .start(&world.config(&format!(
             "{}[[user]]\nname = \"{USER}\"\npassword = \"{PASSWORD}\"\naccount = \"erp\"\n",
             World::listener(&format!(
-                "tls = \"starttls\"\ncertificate = {:?}\nkey = {:?}",
+                "{keys}tls = \"starttls\"\ncertificate = {:?}\nkey = {:?}",
                 files.certificate, files.key
             ))
         )))

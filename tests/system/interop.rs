@@ -16,23 +16,11 @@ fn submit(daemon: &Daemon, recipients: &[&str], mail: &[u8]) -> String {
         assert!(client.say(&format!("RCPT TO:<{recipient}>")).unwrap().starts_with("250"));
     }
     assert!(client.say("DATA").unwrap().starts_with("354"));
-    client.write(&stuffed(mail)).unwrap();
+    client.write(&mails::stuffed(mail)).unwrap();
     client.write(b".\r\n").unwrap();
     let reply = client.reply().unwrap();
     assert!(reply.starts_with("250 2.0.0"), "{reply}");
     reply
-}
-
-/// With the dots of RFC 5321 §4.5.2.
-fn stuffed(mail: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(mail.len());
-    for line in mail.split_inclusive(|&octet| octet == b'\n') {
-        if line.starts_with(b".") {
-            out.push(b'.');
-        }
-        out.extend_from_slice(line);
-    }
-    out
 }
 
 #[test]

@@ -22,6 +22,8 @@ mod crash;
 mod deliver;
 /// Every known code, reply and mistake is made, and what the administrator reads is compared.
 mod diagnosis;
+/// Mail that passes through while its program waits.
+mod direct;
 /// Every call to the disk may fail; the client may try again.
 mod disks;
 /// Unix sockets, systemd's sockets, balancers, and how many come through.

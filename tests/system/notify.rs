@@ -288,3 +288,18 @@ fn the_end_of_a_client_secret_is_told_by_the_calendar_and_never_twice() {
     assert_eq!(all[2]["event"], "ended");
     assert_eq!(all[2]["ends"].as_str().unwrap()[..10], day(10));
 }
+
+#[test]
+fn a_reload_brings_another_command() {
+    let world = World::new();
+    let config = world.config(&World::listener(""));
+    let daemon = world.start(&config).run();
+    daemon.log.wait_for("looked at the accounts");
+    let config = world.config(&notify(&world, &keeps(&world), ""));
+    let ends = format!("client_secret_expires = \"{}\"\n[account.upstream]", day(2));
+    let config = config.replace("[account.upstream]", &ends);
+    std::fs::write(world.path().join("submitd.toml"), config).unwrap();
+    daemon.signal("HUP");
+    until_told(&daemon, 1);
+    assert_eq!(kinds(&file(&world)), ["ends_soon"]);
+}

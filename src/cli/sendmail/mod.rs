@@ -15,7 +15,7 @@ mod way;
 
 use super::door::Door;
 use super::exit;
-use super::submit::{PATIENCE, Submission, SubmitError};
+use super::submit::{Submission, SubmitError};
 use crate::config::Glance;
 use crate::mail::Address;
 use crate::observe::redact::one_line;
@@ -216,7 +216,7 @@ fn send(
 ) -> Result<(), Failure> {
     let mut failed = None;
     for door in &doors {
-        let mut submission = match Submission::open(door.clone(), PATIENCE) {
+        let mut submission = match Submission::open(door.clone(), door.patience()) {
             Ok(submission) => submission,
             Err(SubmitError::Unreachable { .. } | SubmitError::Broken(_)) => continue,
             Err(error) => {

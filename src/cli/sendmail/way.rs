@@ -4,7 +4,6 @@
 
 use super::{Failure, exit};
 use crate::cli::door::Door;
-use crate::cli::submit::PATIENCE;
 use crate::config::Glance;
 use std::io::{self, Write};
 use std::net::{Shutdown, ToSocketAddrs};
@@ -39,7 +38,7 @@ pub(super) fn away(doors: &[Door]) -> Failure {
 
 /// `-bs`: joins standard input and output to the daemon.
 pub(super) fn speak(doors: &[Door]) -> Result<(), Failure> {
-    let Some(mut answers) = doors.iter().find_map(|door| door.socket(PATIENCE).ok()) else {
+    let Some(mut answers) = doors.iter().find_map(|door| door.socket(door.patience()).ok()) else {
         // The caller speaks SMTP and may not look at exit codes.
         super::say("421 4.3.2 submitd does not answer, try again later\r");
         return Err(away(doors));

@@ -50,7 +50,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                     again = again.min(Instant::from_std(trouble.until));
                     0
                 }
-                Some(_) if seat.running > 0 => 0,
+                Some(_) if self.room.places().running(&seat.member.account.name) > 0 => 0,
                 Some(_) => 1,
             };
             if most == 0 {
@@ -81,6 +81,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
     pub(super) async fn prepare(&mut self) -> Result<(), StoreError> {
         let now = (self.settings.clock)();
         self.day.load(&self.shared, now).await?;
+        self.show_day(now);
         self.day.look(&self.shared, &self.settings, well(&self.seats));
         self.sweep().await
     }
@@ -128,16 +129,18 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         Begun::InHand
     }
 
-    /// Starts one try; no where the mail is in hand already.
+    /// Starts one try; no where the mail is in hand already, or the place was taken meanwhile.
     fn start(&mut self, index: usize, entry: Entry, errand: Errand) -> bool {
         let Some(seat) = self.seats.get_mut(index) else { return false };
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
             return false;
         };
-        seat.running += 1;
-        if matches!(errand, Errand::Send(..)) {
-            self.pace.take(Instant::now().into_std());
-        }
+        let account = &seat.member.account.name;
+        let turn = match errand {
+            Errand::Send(..) => self.room.take(account),
+            Errand::Expire(..) => Some(self.room.slip_by(account)),
+        };
+        let Some(turn) = turn else { return false };
         let member = seat.member.clone();
         let (probe, own) = (seat.trouble.is_some(), &member.courier);
         let couriers = self.seats.iter().map(|seat| &seat.member.courier);
@@ -151,6 +154,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 stuck: self.stuck.clone(),
                 wake: self.wake.clone(),
                 claim,
+                turn,
                 entry,
                 probe,
                 busy_pause: grown(BUSY, self.busy_in_row) + spread,

@@ -324,6 +324,7 @@ async fn b21_two_ways_to_one_mailbox_keep_no_idle_connections_beside_each_other(
             "two" => ways[1].clone(),
             _ => ways[2].clone(),
         },
+        Passages::default(),
         house.settings.clone(),
         accounts.into_iter().map(Arc::new).collect(),
     );

@@ -4,7 +4,8 @@
 //! there, and that nothing is changed where one of them does not open with the old key. The daemon must not
 //! run meanwhile; one that does all the same writes nothing more, because it sees the other key.
 
-use super::{Inside, KeySource, Sealed, Vault, VaultError, Written, io_at, key, lock, name};
+use super::key::{key, name};
+use super::{Inside, KeySource, Sealed, Vault, VaultError, Written, io_at, lock};
 use super::{random, read_private};
 use crate::durable;
 use base64::Engine as _;

@@ -123,6 +123,8 @@ impl Submission {
                 Next::Go
             }
             Event::Close => self.close(),
+            // Nothing is put off here.
+            Event::Settle => Next::Go,
         }
     }
 

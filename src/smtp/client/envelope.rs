@@ -34,11 +34,17 @@ pub(super) fn fit(envelope: &Envelope, size: u64, offer: &Offer) -> Result<(), T
     }
 }
 
-/// MAIL with the parameters this server offers.
-pub(super) fn mail_command(envelope: &Envelope, size: u64, offer: &Offer) -> String {
+/// MAIL with the parameters this server offers; `size` where it is known.
+pub(super) fn mail_command(
+    envelope: &Envelope,
+    size: impl Into<Option<u64>>,
+    offer: &Offer,
+) -> String {
     let sender = envelope.sender.as_ref().map_or("", |sender| sender.as_str());
     let mut line = format!("MAIL FROM:<{sender}>");
-    if offer.has(Extension::Size) {
+    if let Some(size) = size.into()
+        && offer.has(Extension::Size)
+    {
         line += &format!(" SIZE={size}");
     }
     let has_8bit = offer.has(Extension::EightBitMime);

@@ -12,18 +12,21 @@
 mod ask;
 mod envelope;
 mod refusal;
+mod relay;
+mod sending;
 mod transaction;
 
 pub use refusal::{Refusal, Step, Trouble};
+pub use relay::Heard;
 
 use super::Reply;
 use super::extension::Extension;
 use super::offer::Offer;
 use super::reply::Reader;
 use super::sasl_client::{Login, Way};
-use crate::mail::Envelope;
 use bytes::{Buf, BytesMut};
 use refusal::{injected, refused};
+use relay::Relay;
 use transaction::{Phase, Transaction};
 
 /// The output buffer of an idle connection is not kept beyond this.
@@ -47,7 +50,8 @@ pub enum Event {
     NeedInput,
     /// Do the TLS handshake, call `tls_started`. Nothing is left to be written or read before it.
     StartTls,
-    /// Logged in and idle: `send` a mail or `quit`.
+    /// Logged in and idle: `send` a mail or `quit`. Of a mail that is handed on step by step: all that was
+    /// said so far is answered.
     Ready,
     /// Bring more of the body by `body`, or end it by `body_end`. Write the output whenever it is large.
     /// Of a mail declared BINARYMIME each piece becomes a chunk: bring it in large ones.
@@ -74,6 +78,7 @@ enum State {
     Challenged,
     Ready,
     Mail(Box<Transaction>),
+    Relay(Box<Relay>),
     Quit,
     Failed(Refusal),
     Closed,
@@ -144,6 +149,7 @@ impl Dialogue {
             State::StartTls | State::Handshake => Step::Tls,
             State::Auth(_) | State::Challenged => Step::Auth,
             State::Mail(transaction) => transaction.step(),
+            State::Relay(relay) => relay.step(),
             State::Failed(refusal) => refusal.step,
             State::Ready | State::Quit | State::Closed => Step::Mail,
         }
@@ -163,6 +169,7 @@ impl Dialogue {
                 State::Mail(transaction) if transaction.phase == Phase::Over => {
                     return self.finish();
                 }
+                State::Relay(relay) if relay.is_gone() => return Event::Closed,
                 _ => {}
             }
             let mut rest = &self.input[..];
@@ -182,6 +189,7 @@ impl Dialogue {
         match &self.state {
             State::Ready => Event::Ready,
             State::Mail(transaction) => transaction.wait(),
+            State::Relay(relay) if relay.is_answered() => Event::Ready,
             _ => Event::NeedInput,
         }
     }
@@ -212,6 +220,9 @@ impl Dialogue {
                 let fate = transaction.fate(is_written);
                 transaction.give_up(fate, trouble);
             }
+            State::Relay(relay) => {
+                relay.give_up(relay.step(), trouble);
+            }
             State::Ready | State::Quit | State::Closed => self.state = State::Closed,
             State::Failed(_) => {}
             _ => self.fail(trouble),
@@ -232,6 +243,12 @@ impl Dialogue {
             State::Auth(_) | State::Challenged => self.take_login(reply),
             State::Mail(transaction) => {
                 if !transaction.take(reply, &mut self.output) {
+                    self.is_ended = true;
+                    self.output.clear();
+                }
+            }
+            State::Relay(relay) => {
+                if !relay.take(reply, &mut self.output) {
                     self.is_ended = true;
                     self.output.clear();
                 }
@@ -329,67 +346,6 @@ impl Dialogue {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// Begins a mail on a connection that is `Ready`. What the server cannot take at all is answered
-    /// without a word to it.
-    pub fn send(&mut self, envelope: &Envelope, size: u64) {
-        let (reset, recipients) = (self.needs_reset, envelope.recipients.len());
-        let begun = match self.state {
-            State::Ready => {
-                Transaction::begin(envelope, size, &self.offer, reset, &mut self.output)
-            }
-            _ => Err(Trouble::Closed),
-        };
-        self.begin(begun, recipients);
-    }
-
-    /// As [`Self::send`], and where the server offers what it needs, all of it goes in one flight after
-    /// [`Event::Commit`]: a round trip a mail instead of two. RFC 3030 §4.2 lets BDAT follow RCPT at once;
-    /// the octets are dropped where the recipients are refused. For small bodies: they are held until then.
-    /// A connection that is lost leaves the mail's fate open from the commit on.
-    pub fn send_at_once(&mut self, envelope: &Envelope, size: u64) {
-        let offers_it =
-            self.offer.has(Extension::Pipelining) && self.offer.has(Extension::Chunking);
-        if !offers_it || self.needs_reset || !matches!(self.state, State::Ready) {
-            return self.send(envelope, size);
-        }
-        let begun = Transaction::at_once(envelope, size, &self.offer);
-        self.begin(begun, envelope.recipients.len());
-    }
-
-    fn begin(&mut self, begun: Result<Transaction, Trouble>, recipients: usize) {
-        self.is_ended |= !matches!(self.state, State::Ready);
-        let transaction = begun.unwrap_or_else(|trouble| {
-            let mut transaction = Transaction::idle(recipients);
-            transaction.is_open_there = self.needs_reset;
-            transaction.give_up(Step::Mail, trouble);
-            transaction
-        });
-        self.state = State::Mail(Box::new(transaction));
-    }
-
-    /// More of the body; only after [`Event::Body`].
-    pub fn body(&mut self, chunk: &[u8]) {
-        if let State::Mail(transaction) = &mut self.state {
-            transaction.body(chunk, &mut self.output);
-        }
-    }
-
-    /// The body is complete; only after [`Event::Body`].
-    pub fn body_end(&mut self) {
-        if let State::Mail(transaction) = &mut self.state
-            && transaction.phase == Phase::Body
-        {
-            transaction.phase = Phase::Commit;
-        }
-    }
-
-    /// Writes the final dot, or `BDAT 0 LAST` (RFC 3030); only after [`Event::Commit`].
-    pub fn dot(&mut self) {
-        if let State::Mail(transaction) = &mut self.state {
-            transaction.dot(&mut self.output);
-        }
-    }
-
     /// Says goodbye on a connection that is `Ready`.
     pub fn quit(&mut self) {
         if matches!(self.state, State::Ready) {
@@ -402,7 +358,7 @@ impl Dialogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Address, BodyKind, Notify, Recipient, Ret};
+    use crate::mail::{Address, BodyKind, Envelope, Notify, Recipient, Ret};
     use crate::secret::Secret;
 
     const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\nend\r\n";

@@ -22,8 +22,10 @@ pub enum Event {
     /// Asks: may this recipient?
     Rcpt(Recipient),
     /// Asks: shall the body come? 354 (only DATA shows it; BDAT goes on without a reply). Another answer
-    /// ends the transaction.
+    /// ends the transaction. What was put off is settled before it.
     Data,
+    /// Asks: all that was put off is to be answered now, one [`settle`](super::Dialogue::settle) each.
+    Settle,
     /// More of the body: dot-unstuffed, lines ended by CRLF (but for BINARYMIME). Pieces are cut anywhere.
     Body(Bytes),
     /// Asks: is the mail taken? `Err` holds the machine's own verdict (too large, bare newline), which is

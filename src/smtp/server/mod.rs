@@ -2,7 +2,8 @@
 //!
 //! `feed` takes what came, `advance` says what is to be done next and never waits, `output` holds what
 //! is to be written before waiting for more input. An event that asks (marked so) must be answered with
-//! [`Dialogue::answer`] before the next `advance`.
+//! [`Dialogue::answer`] before the next `advance`; MAIL and RCPT may be put off with
+//! [`Dialogue::answer_later`], so that a driver can ask somebody else about all of them at once.
 //!
 //! It promises that commands are answered one by one in their order however the octets are cut, that
 //! what it holds of a client stays bounded and goes back when the session is idle, and that nothing sent
@@ -10,6 +11,7 @@
 
 mod command;
 mod event;
+mod later;
 mod login;
 mod phrases;
 mod terms;
@@ -23,7 +25,9 @@ use super::Reply;
 use super::data::Decoder;
 use super::line::{Line, Lines};
 use bytes::{Buf, BytesMut};
+use later::Later;
 use login::Exchange;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use transaction::Transaction;
 
@@ -70,6 +74,8 @@ pub struct Dialogue {
     output: BytesMut,
     lines: Lines,
     state: State,
+    /// Answers that were put off, in the order of their commands.
+    later: VecDeque<Later>,
     client_name: String,
     extended: bool,
     /// `Event::Hello` is to follow `Event::Reset`.
@@ -108,6 +114,7 @@ impl Dialogue {
             output: BytesMut::new(),
             lines: Lines::default(),
             state: State::Command,
+            later: VecDeque::new(),
             client_name: String::new(),
             extended: false,
             hello_due: false,
@@ -145,6 +152,9 @@ impl Dialogue {
     fn step(&mut self) -> Option<Event> {
         if std::mem::take(&mut self.hello_due) {
             return Some(Event::Hello);
+        }
+        if self.is_settling_due() {
+            return Some(Event::Settle);
         }
         match &mut self.state {
             State::Command | State::Login(_) => self.line(),
@@ -290,7 +300,8 @@ impl Dialogue {
 
     /// Writes a reply. Returns what a step without an event returns.
     fn say(&mut self, reply: &Reply) -> Option<Event> {
-        reply.write_within(self.terms.max_reply_line, &mut self.output);
+        let out = self.later.back_mut().map_or(&mut self.output, |later| &mut later.behind);
+        reply.write_within(self.terms.max_reply_line, out);
         None
     }
 
@@ -446,6 +457,8 @@ pub(in crate::smtp) mod tests {
                 Event::StartTls => ("StartTls".to_owned(), None),
                 Event::Reset => ("Reset".to_owned(), None),
                 Event::Close => ("Close".to_owned(), None),
+                // Nothing is put off here.
+                Event::Settle => ("Settle".to_owned(), None),
             };
             self.events.push(text);
             answer

@@ -38,6 +38,15 @@ impl Transaction {
         self.tried = true;
         self.recipients += usize::from(good);
     }
+
+    /// One that was counted as taken, because its answer was put off, is refused.
+    pub(super) fn rcpt_withdrawn(&mut self) {
+        self.recipients = self.recipients.saturating_sub(1);
+    }
+
+    pub(super) fn has_bare_newline(&self) -> bool {
+        self.chunks.as_ref().is_some_and(|chunks| chunks.ends.has_bare_newline())
+    }
 }
 
 /// A refusal, and whether it counts as a wrong command. What a client was told to send (an address from

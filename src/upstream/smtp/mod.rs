@@ -10,9 +10,11 @@ mod drive;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod transit;
 mod tunnel;
 
 pub use pool::Pool;
+pub use transit::{Answers, Flight, Stale, Transit, Unfinished};
 
 use crate::config::Upstream;
 use crate::mail::Envelope;
@@ -170,6 +172,7 @@ struct Delivered {
 }
 
 /// A connection that is logged in.
+#[derive(Debug)]
 struct Connection {
     wire: Wire,
     dialogue: Dialogue,

@@ -6,7 +6,7 @@
 //! is the caller's business: one for each mail under way.
 
 use super::connect::Route;
-use super::{Connection, Delivered, Mail};
+use super::{Connection, Delivered, Mail, Transit};
 use crate::config::{Chunking, Upstream};
 use crate::upstream::{Courier, Credential, Failure, Outcome, Outgoing, Stage};
 use arc_swap::ArcSwap;
@@ -87,6 +87,11 @@ impl Pool {
         }
     }
 
+    /// A new connection that is logged in.
+    pub(super) async fn open(&self, credential: &Credential) -> Result<Connection, Failure> {
+        self.route.load_full().open(credential).await
+    }
+
     fn is_chunking(&self) -> bool {
         self.chunking.load(Ordering::Relaxed)
     }
@@ -120,7 +125,7 @@ impl Pool {
     }
 
     /// An idle connection fit for this credential; unfit ones on the way are closed.
-    async fn take(&self, credential: &Credential) -> Option<Connection> {
+    pub(super) async fn take(&self, credential: &Credential) -> Option<Connection> {
         let longest = self.route.load().settings.idle_timeout;
         loop {
             // Not in the `while let`: its lock would live as long as the body.
@@ -142,7 +147,7 @@ impl Pool {
         }
     }
 
-    fn keep(&self, connection: Connection, is_reusable: bool) {
+    pub(super) fn keep(&self, connection: Connection, is_reusable: bool) {
         let longest = self.route.load().settings.idle_timeout;
         if !is_reusable {
             return;
@@ -167,6 +172,14 @@ impl Courier for Pool {
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send {
         Pool::deliver(self, mail, credential)
+    }
+
+    fn transit(
+        &self,
+        credential: &Credential,
+        is_fresh: bool,
+    ) -> impl Future<Output = Result<Transit, Failure>> + Send {
+        Pool::transit(self, credential, is_fresh)
     }
 
     fn close_idle(&self) -> impl Future<Output = ()> + Send {

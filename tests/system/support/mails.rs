@@ -116,3 +116,15 @@ pub fn difference(arrived: &[u8], sent: &[u8]) -> Option<String> {
         show(sent)
     ))
 }
+
+/// With the dots of RFC 5321 §4.5.2.
+pub fn stuffed(mail: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(mail.len());
+    for line in mail.split_inclusive(|&octet| octet == b'\n') {
+        if line.starts_with(b".") {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+    }
+    out
+}

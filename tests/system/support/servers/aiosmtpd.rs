@@ -57,6 +57,12 @@ impl Aiosmtpd {
         Start::new(self.dir.path(), &self.config)
     }
 
+    /// The same with a listener in direct mode.
+    pub fn direct(&self) -> Start<'_> {
+        let config = self.config.replace("[[listener]]\n", "[[listener]]\nmode = \"direct\"\n");
+        Start::new(self.dir.path(), &config)
+    }
+
     pub fn config(&self) -> &str {
         &self.config
     }
