@@ -249,13 +249,6 @@ pub(super) fn file(
     Some(file)
 }
 
-fn workload_identity(section: &Section<'_>, keys: Keys) -> Option<Grant> {
-    let client_id = keys.application.client_id(section);
-    let proof = Proof::Federated { token_file: keys.federated_token_file? };
-    let application = Application { client_id: client_id?, proof };
-    Some(Grant::ClientCredentials { application })
-}
-
 fn build(
     section: &Section<'_>,
     around: &Surroundings<'_>,

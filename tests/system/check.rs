@@ -147,6 +147,7 @@ type Case = (&'static str, bool, Value, bool, &'static [&'static str], &'static 
 
 /// What is told of a refused token by its own words.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn refusals_without_a_reason_are_told_apart_by_the_token() {
     const OBJECT_ID: &str = "a1d5e3c7-6b20-4f8e-9c14-d7f30b5e8a26";
     let cases: Vec<Case> = vec![

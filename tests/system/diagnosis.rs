@@ -272,6 +272,7 @@ fn b12_refusals_without_a_known_number_are_told_by_their_name() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn b12_every_word_of_google_and_of_managed_identities_is_told_with_its_remedy() {
     let world = world(|_| {});
     let config = by_service_account(&world);
