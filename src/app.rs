@@ -15,7 +15,7 @@ use crate::oauth::{Keeper, VaultError};
 use crate::queue::{self, OpenError, Queue};
 use crate::session::{Shared, TlsError};
 use crate::tls::{self, TrustError};
-use crate::upstream::smtp::Pool;
+use crate::upstream::Way;
 use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -291,7 +291,7 @@ struct Routes(Arc<Mutex<Ways>>);
 #[derive(Debug)]
 struct Ways {
     trust: Trust,
-    made: Vec<(Option<PathBuf>, Weak<Pool>)>,
+    made: Vec<(Option<PathBuf>, Weak<Way>)>,
 }
 
 impl Routes {
@@ -305,11 +305,11 @@ impl Routes {
 
     fn replace(&self, trust: Trust) {
         let mut ways = self.lock();
-        ways.made.retain(|(ca_file, pool)| {
-            let Some(pool) = pool.upgrade() else { return false };
+        ways.made.retain(|(ca_file, way)| {
+            let Some(way) = way.upgrade() else { return false };
             // One whose authority is no longer named goes with its account.
             if let Some(tls) = trust.of(ca_file.as_ref()) {
-                pool.reroute(trust.hostname.clone(), tls.clone());
+                way.reroute(trust.hostname.clone(), tls.clone());
             }
             true
         });
@@ -317,17 +317,16 @@ impl Routes {
     }
 
     /// Makes the way to an account's upstream, for `delivery`.
-    fn couriers(&self) -> impl Fn(&Account) -> Arc<Pool> + Send + 'static {
+    fn couriers(&self) -> impl Fn(&Account) -> Arc<Way> + Send + 'static {
         let routes = self.clone();
         move |account| {
             let mut ways = routes.lock();
             let ca_file = account.upstream.ca_file.clone();
             let trust = &ways.trust;
             let tls = trust.of(ca_file.as_ref()).unwrap_or(&trust.system).clone();
-            let pool = Pool::new(account.upstream.clone(), trust.hostname.clone(), tls);
-            let pool = Arc::new(pool);
-            ways.made.push((ca_file, Arc::downgrade(&pool)));
-            pool
+            let way = Arc::new(Way::new(account, trust.hostname.clone(), tls));
+            ways.made.push((ca_file, Arc::downgrade(&way)));
+            way
         }
     }
 }

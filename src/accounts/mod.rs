@@ -8,9 +8,11 @@ mod ladder;
 mod login;
 mod patience;
 mod permit;
+mod preflight;
 
 pub use login::{HashError, LoggedIn, LoginError, Proofs, hash};
 pub use permit::{Forbidden, Permit};
+pub use preflight::{Losses, Unsendable};
 
 use crate::config::{Account, Auth, Config, Listener, Password, User};
 use crate::mail::{Address, Local, pattern};

@@ -33,6 +33,7 @@ pub(super) async fn send(
     let mail = Outgoing {
         id: Id::new(SystemTime::now(), 0),
         envelope,
+        everybody: &envelope.recipients,
         size: message.len() as u64,
         body: &mut Whole(Some(message.clone())),
         // Nothing is noted anywhere: whoever sits before the screen sees what became of it.

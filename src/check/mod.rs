@@ -197,6 +197,7 @@ async fn steps(
     }
     let credential = Credential {
         mailbox: account.mailbox.clone(),
+        audience: account.transport.audience(),
         token: token.secret,
         usable_until: token.usable_until,
     };

@@ -7,6 +7,7 @@
 use super::check::Surroundings;
 use super::endpoint::{self, Asked, TENANT_REMEDY};
 use super::grant::{self, GrantWord};
+use super::graph::{self, TransportWord};
 use super::preset::{Cloud, Issuer, Preset};
 use super::section::{HIDDEN, Section};
 use super::value::{self, Size, Written, Wrong, words};
@@ -36,8 +37,6 @@ words!(When {
     "off" => Off, "if_local" => IfLocal, "if_unauthorized" => IfUnauthorized, "force" => Force,
 } later { "if_unauthorised" => "it is spelt \"if_unauthorized\"" });
 
-const ACCOUNT_LATER: [(&str, &str); 1] = [("transport", "leave it out: mail goes by SMTP")];
-
 /// One `[[account]]`; none where a problem was found that leaves no account to build.
 pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
     let name = section.required::<String>("name", "write name = \"…\", any word you like");
@@ -65,15 +64,22 @@ pub(super) fn account(section: Section<'_>, around: &Surroundings<'_>) -> Option
         let what = format!("means nothing with preset = {}", preset.write());
         section.doubt("cloud", what, "leave it out");
     }
+    let way = section.or("transport", TransportWord::Smtp);
+    if way != TransportWord::Smtp && written.is_tokenless() {
+        let what = "needs a token, and this account has none";
+        section.wrong("transport", what, "leave it out: mail goes by SMTP");
+    }
     let place = section.section("upstream", "account.upstream");
-    let upstream = upstream(place, &section, preset, cloud, &written, around);
-    let oauth = endpoint::oauth(&section, around, &Asked { preset, cloud, word, tenant }, &grant);
-    section.later(&ACCOUNT_LATER);
-    section.finish(&[&ACCOUNT_LATER, &[("upstream", ""), ("oauth", "")]]);
+    let upstream = upstream(place, &section, (preset, cloud, way), &written, around);
+    let asked = Asked { preset, cloud, word, tenant };
+    let transport = graph::transport(&section, way, &asked, grant.as_ref(), mailbox.as_ref());
+    let oauth = endpoint::oauth(&section, around, &asked, &grant, transport.as_ref());
+    section.finish(&[&[("upstream", ""), ("graph", ""), ("oauth", "")]]);
     Some(Account {
         name: name?,
         mailbox: mailbox?,
         grant: grant?,
+        transport: transport?,
         upstream: upstream?,
         oauth: oauth?,
         on_uncertain,
@@ -212,8 +218,7 @@ pub(super) fn secret(
 fn upstream(
     section: Section<'_>,
     account: &Section<'_>,
-    preset: Preset,
-    cloud: Cloud,
+    (preset, cloud, way): (Preset, Cloud, TransportWord),
     written: &login::Written,
     around: &Surroundings<'_>,
 ) -> Option<Upstream> {
@@ -226,7 +231,9 @@ fn upstream(
     let login = written.login(account);
     let ca_file = ca_file(&section, around);
     let proxy = proxy::upstream(&section, around);
-    let connections = section.or("connections", Limit::AtMost(3));
+    // Of one application Graph takes four requests at once.
+    let at_once = if way == TransportWord::Graph { 4 } else { 3 };
+    let connections = section.or("connections", Limit::AtMost(at_once));
     // 30 a minute is Exchange Online's; of a smart host nothing is known
     let known = |limit| if written.is_tokenless() { Limit::Unlimited } else { limit };
     let messages_per_minute = section.or("messages_per_minute", known(Limit::AtMost(30)));
@@ -247,7 +254,8 @@ fn upstream(
     // Exchange Online hangs up on idle clients after a few minutes
     let idle_timeout =
         section.within("idle_timeout", Duration::from_secs(60), Duration::ZERO..=YEAR);
-    let binarymime = section.or("binarymime", preset.has_binarymime());
+    let is_smtp = way == TransportWord::Smtp;
+    let binarymime = section.or("binarymime", is_smtp && preset.has_binarymime());
     let chunking = section.or("chunking", Chunking::Auto);
     section.finish(&[]);
     Some(Upstream {

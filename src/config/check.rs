@@ -349,8 +349,8 @@ client_secret = "hunter2"
                 r#"8:9: account "erp": cloud: "gcc_high" is not known here; did you mean "gcc-high"?"#,
             ),
             (
-                "transport = \"graph\"",
-                r#"8:1: account "erp": transport: is not available in this version; leave it out: mail goes by SMTP"#,
+                "transport = \"imap\"",
+                r#"8:13: account "erp": transport: "imap" is not known here; write "smtp", "graph" or "auto""#,
             ),
             (
                 "upstream = 587",

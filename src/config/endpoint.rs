@@ -12,7 +12,7 @@ use super::preset::{Cloud, Issuer, Preset};
 use super::section::Section;
 use super::sign_in;
 use super::value::Written;
-use super::{Grant, OAuth, proxy};
+use super::{Grant, OAuth, Transport, proxy};
 use std::time::Duration;
 use url::Url;
 
@@ -38,13 +38,14 @@ pub(super) fn oauth(
     around: &Surroundings<'_>,
     asked: &Asked,
     grant: &Option<Grant>,
+    transport: Option<&Transport>,
 ) -> Option<OAuth> {
     let section = account.section("oauth", "account.oauth");
     let brokered = asked.word.is_some_and(GrantWord::is_brokered);
     let (token_url, scope) = if brokered {
         (origin(&section, grant), elsewhere(&section))
     } else {
-        (token_url(account, &section, around, asked, grant), scope(&section, asked))
+        (token_url(account, &section, around, asked, grant), scope(&section, asked, transport))
     };
     if let Some(url) = token_url.as_ref().filter(|_| !brokered) {
         let link_local = asked.word == Some(GrantWord::ManagedIdentity);
@@ -142,7 +143,10 @@ fn login(around: &Surroundings<'_>, asked: &Asked) -> String {
     }
 }
 
-fn scope(section: &Section<'_>, asked: &Asked) -> Option<String> {
+fn scope(section: &Section<'_>, asked: &Asked, transport: Option<&Transport>) -> Option<String> {
+    if let Some(Transport::Graph(graph)) = transport {
+        return Some(section.or("scope", graph.scope.clone()));
+    }
     let known = asked.cloud.endpoints();
     let usual = match asked.preset.facts().issuer {
         Issuer::Entra(_) => match asked.word {

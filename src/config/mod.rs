@@ -15,6 +15,7 @@ mod environment;
 mod file;
 mod glance;
 mod grant;
+mod graph;
 mod identity;
 mod limit;
 mod listener;
@@ -43,6 +44,7 @@ pub use credential::{
     Application, Certificate, Consent, Grant, IdentityHost, OAuth, Proof, SignIn, SignInBy,
 };
 pub use glance::Glance;
+pub use graph::{Graph, Transport, Upload};
 pub use limit::Limit;
 pub use listener::{Direct, ListenAddress, ListenerTls, Mode, TlsStart, TlsVersion};
 pub use login::{Login, Sasl};
@@ -236,7 +238,9 @@ pub struct Account {
     pub mailbox: Address,
     /// How a token is had.
     pub grant: Grant,
-    /// The server that takes the mail.
+    /// Which way the mail goes.
+    pub transport: Transport,
+    /// The server that takes the mail; of Graph only its limits and time limits count.
     pub upstream: Upstream,
     /// The endpoint that gives tokens.
     pub oauth: OAuth,
@@ -250,6 +254,15 @@ pub struct Account {
     pub rewrite_from: When,
     /// When the client secret ends, as the portal shows it.
     pub client_secret_expires: Option<SystemTime>,
+}
+
+/// For which service a token is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// The provider's mail server.
+    Smtp,
+    /// Microsoft Graph.
+    Graph,
 }
 
 /// `[account.upstream]`, filled from preset and cloud.

@@ -248,6 +248,8 @@ pub(super) struct Endpoints {
     pub app_scope: &'static str,
     /// Scope of a delegated token.
     pub delegated_scope: &'static str,
+    /// Microsoft Graph, without the version.
+    pub graph: &'static str,
 }
 
 impl Cloud {
@@ -259,24 +261,28 @@ impl Cloud {
                 smtp: "smtp.office365.com",
                 app_scope: "https://outlook.office365.com/.default",
                 delegated_scope: "https://outlook.office.com/SMTP.Send offline_access",
+                graph: "https://graph.microsoft.com",
             },
             Self::GccHigh => Endpoints {
                 login: "login.microsoftonline.us",
                 smtp: "smtp.office365.us",
                 app_scope: "https://outlook.office365.us/.default",
                 delegated_scope: "https://outlook.office365.us/SMTP.Send offline_access",
+                graph: "https://graph.microsoft.us",
             },
             Self::Dod => Endpoints {
                 login: "login.microsoftonline.us",
                 smtp: "outlook-dod.office365.us",
                 app_scope: "https://outlook-dod.office365.us/.default",
                 delegated_scope: "https://outlook-dod.office365.us/SMTP.Send offline_access",
+                graph: "https://dod-graph.microsoft.us",
             },
             Self::China => Endpoints {
                 login: "login.partner.microsoftonline.cn",
                 smtp: "smtp.partner.outlook.cn",
                 app_scope: "https://partner.outlook.cn/.default",
                 delegated_scope: "https://partner.outlook.cn/SMTP.Send offline_access",
+                graph: "https://microsoftgraph.chinacloudapi.cn",
             },
         }
     }

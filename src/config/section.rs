@@ -279,17 +279,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Refuses keys by name that are promised and not there yet.
-    pub fn later(&self, keys: &[(&'static str, &str)]) {
-        for (key, remedy) in keys {
-            if let Some(entry) = self.table.entry(key) {
-                let what = "is not available in this version".to_owned();
-                self.push(entry.place.clone(), key, what, (*remedy).to_owned());
-            }
-        }
-    }
-
-    /// Refuses what nobody asked for. `known`: tables, and keys of [`Section::later`].
+    /// Refuses what nobody asked for. `known`: tables.
     pub fn finish(self, known: &[&[(&'static str, &str)]]) {
         let parts = self.walk.parts.borrow();
         let asked = |key: &str| parts[self.part].keys.iter().any(|setting| setting.key == key);

@@ -8,9 +8,10 @@ mod settle;
 
 use super::plan::{self, Answers, Lesson, Plan, Rules};
 use super::room::Turn;
-use super::verdict::{Pause, Verdict, judge};
+use super::verdict::{Pause, Verdict, is_smtp_off, judge};
+use super::words::clean;
 use super::{Claim, Settings, Shared, random};
-use crate::config::Account;
+use crate::config::{Account, Audience};
 use crate::mail::Envelope;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// An account and the way its mail goes.
 #[derive(Debug)]
@@ -144,8 +145,9 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     }
 
     async fn send(&self, open: &[usize], charge: Option<&Charge>) -> Tried {
-        let account = &self.member.account;
-        let token = match self.shared.tokens.access_token(&account.name).await {
+        let name = self.member.account.name.as_str();
+        let audience = self.member.courier.audience();
+        let token = match self.shared.tokens.access_token_for(name, audience).await {
             Ok(token) => token,
             Err(error) => return Tried::nothing(self.without_token(error), false),
         };
@@ -153,20 +155,22 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             other.close_idle().await;
         }
         let charged = AtomicBool::new(false);
-        let deliver = |token| self.deliver(open, token, charge, &charged);
-        debug!(id = %self.entry.id, account = %account.name, recipients = open.len(),
+        debug!(id = %self.entry.id, account = name, recipients = open.len(),
             attempts = self.entry.attempts, "delivering");
-        let mut answers = deliver(token.clone()).await;
-        if refused(&answers) {
-            self.shared.tokens.refuse(&account.name, &token);
+        let mut answers = self.deliver(open, (audience, token.clone()), charge, &charged).await;
+        if let Some(other) = self.turned(audience, &answers, open, charge, &charged).await {
+            answers = other;
+        } else if refused(&answers) {
+            self.shared.tokens.refuse_for(name, audience, &token);
             // A probe already came with a token made after the last refusal: another one proves nothing.
             if !self.probe {
-                info!(id = %self.entry.id, account = %account.name, "token refused, renewing it once");
-                match self.shared.tokens.access_token(&account.name).await {
+                info!(id = %self.entry.id, account = name, "token refused, renewing it once");
+                match self.shared.tokens.access_token_for(name, audience).await {
                     Ok(token) => {
-                        answers = deliver(token.clone()).await;
+                        let go = (audience, token.clone());
+                        answers = self.deliver(open, go, charge, &charged).await;
                         if refused(&answers) {
-                            self.shared.tokens.refuse(&account.name, &token);
+                            self.shared.tokens.refuse_for(name, audience, &token);
                         }
                     }
                     Err(error) => return Tried::nothing(self.without_token(error), true),
@@ -179,11 +183,71 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         Tried { plan, reached: true, taken: taken(&answers), charged }
     }
 
+    /// Where SMTP AUTH is switched off and there is another way: the mail by that, with a token for it.
+    /// None where it was not turned, or the other way does not work either: what SMTP said then counts.
+    async fn turned(
+        &self,
+        audience: Audience,
+        answers: &Answers,
+        open: &[usize],
+        charge: Option<&Charge>,
+        charged: &AtomicBool,
+    ) -> Option<Answers> {
+        let (name, courier) = (self.member.account.name.as_str(), &self.member.courier);
+        if audience == Audience::Graph {
+            if works(answers) == Some(false) && courier.detoured(false) {
+                self.shared.health.goes_by(name, "smtp");
+            }
+            return None;
+        }
+        let is_off = |(_, result): &plan::Heard| result.as_ref().is_err_and(is_smtp_off);
+        if !answers.heard.iter().any(is_off) {
+            if works(answers) == Some(true) && courier.back() {
+                info!(account = name, "SMTP AUTH is switched on again; mail goes by SMTP");
+                self.shared.health.goes_by(name, "smtp");
+            }
+            return None;
+        }
+        if !courier.detour() {
+            return None;
+        }
+        let token = match self.shared.tokens.access_token_for(name, Audience::Graph).await {
+            Ok(token) => token,
+            Err(error) => {
+                courier.detoured(false);
+                warn!(account = name, %error, "SMTP AUTH is switched off, and there is no token for Graph");
+                return None;
+            }
+        };
+        let by_graph = self.deliver(open, (Audience::Graph, token), charge, charged).await;
+        match works(&by_graph) {
+            Some(false) => {
+                courier.detoured(false);
+                let words = by_graph.heard.iter().find_map(|(_, result)| result.as_ref().err());
+                let words = words.map(|failure| clean(&failure.to_string())).unwrap_or_default();
+                warn!(
+                    account = name,
+                    words, "SMTP AUTH is switched off, and Graph does not work either"
+                );
+                return None;
+            }
+            Some(true) if courier.detoured(true) => {
+                warn!(
+                    account = name,
+                    "SMTP AUTH is switched off; mail goes by Graph, and SMTP is tried again now and then"
+                );
+                self.shared.health.goes_by(name, "graph");
+            }
+            _ => {}
+        }
+        Some(by_graph)
+    }
+
     /// One go at the upstream; `open` are places in the envelope. Notes whether the charge was stored.
     async fn deliver(
         &self,
         open: &[usize],
-        token: AccessToken,
+        (audience, token): (Audience, AccessToken),
         charge: Option<&Charge>,
         charged: &AtomicBool,
     ) -> Answers {
@@ -204,10 +268,17 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             marked.map_err(|error| error.to_string())
         });
         let mut body = Source(reader);
-        let mail =
-            Outgoing { id, envelope: &envelope, size: self.entry.size, body: &mut body, commit };
+        let mail = Outgoing {
+            id,
+            envelope: &envelope,
+            everybody: &self.entry.envelope.recipients,
+            size: self.entry.size,
+            body: &mut body,
+            commit,
+        };
         let credential = Credential {
             mailbox: self.member.account.mailbox.clone(),
+            audience,
             token: token.secret,
             usable_until: token.usable_until,
         };
@@ -287,6 +358,16 @@ fn narrowed<'a>(envelope: &'a Envelope, open: &[usize]) -> Cow<'a, Envelope> {
     }
     let recipients = open.iter().filter_map(|index| envelope.recipients.get(*index)).cloned();
     Cow::Owned(Envelope { recipients: recipients.collect(), ..envelope.clone() })
+}
+
+/// Whether the way works for the account: the upstream took or judged the mail, or the account is broken
+/// there; none where nothing of that was heard.
+fn works(answers: &Answers) -> Option<bool> {
+    answers.heard.iter().find_map(|(_, result)| match result.as_ref().map_err(judge) {
+        Ok(_) | Err(Verdict::Bounce { .. }) => Some(true),
+        Err(Verdict::RenewToken { .. } | Verdict::PauseAccount(_)) => Some(false),
+        Err(_) => None,
+    })
 }
 
 fn refused(answers: &Answers) -> bool {

@@ -40,7 +40,7 @@ pub(super) type Key = (String, String);
 
 /// Which lane the account belongs to.
 pub(super) fn key(account: &Account) -> Key {
-    (account.mailbox.as_str().to_lowercase(), account.upstream.host.to_lowercase())
+    (account.mailbox.as_str().to_lowercase(), account.server().to_lowercase())
 }
 
 /// What a lane is told.
@@ -292,8 +292,9 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         let now = Instant::now().into_std();
         self.count(taught.recipients);
         match &taught.lesson {
-            Lesson::Busy(known) => {
-                let until = now + grown(CROWDED, self.busy_in_row);
+            Lesson::Busy(known, wished) => {
+                let pause = grown(CROWDED, self.busy_in_row).max(wished.unwrap_or_default());
+                let until = now + pause;
                 let connections = self.room.places().crowd(until, now);
                 self.slowed = Some(known.meaning);
                 self.busy_in_row = self.busy_in_row.saturating_add(1);

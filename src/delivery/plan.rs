@@ -79,8 +79,8 @@ pub struct Plan {
 pub enum Lesson {
     /// Both work: the upstream took or judged the mail.
     Well,
-    /// The upstream is crowded.
-    Busy(&'static Known),
+    /// The upstream is crowded, and how long it wants to be left alone.
+    Busy(&'static Known, Option<Duration>),
     /// The upstream was not reached or broke off.
     Server(String),
     /// The account must wait.
@@ -185,7 +185,8 @@ pub(super) struct Found {
     /// Recipients were put off in an earlier transaction of this round.
     earlier: bool,
     uncertain: bool,
-    busy: Option<&'static Known>,
+    /// The upstream is crowded, and how long it wants to be left alone.
+    busy: Option<(&'static Known, Option<Duration>)>,
     server: Option<String>,
     pub pause: Option<(Pause, String)>,
     local: Option<String>,
@@ -202,7 +203,7 @@ impl Found {
         let verdict = judge(failure);
         let known = match &verdict {
             Verdict::Bounce { known, .. } | Verdict::Retry { known, .. } => *known,
-            Verdict::Busy { known } => Some(*known),
+            Verdict::Busy { known, .. } => Some(*known),
             _ => None,
         };
         let told = |status| Told {
@@ -225,7 +226,7 @@ impl Found {
                 }
             }
             Verdict::Surplus => self.surplus = true,
-            Verdict::Busy { known } => self.busy = Some(known),
+            Verdict::Busy { known, retry_after } => self.busy = Some((known, retry_after)),
             Verdict::RenewToken { pause } | Verdict::PauseAccount(pause) => {
                 self.pause = Some((pause, words));
                 return RecipientState::Waiting;
@@ -288,8 +289,8 @@ impl Found {
     fn lesson(&mut self) -> Lesson {
         if let Some((pause, words)) = self.pause.take() {
             Lesson::Account(pause, words)
-        } else if let Some(known) = self.busy {
-            Lesson::Busy(known)
+        } else if let Some((known, retry_after)) = self.busy {
+            Lesson::Busy(known, retry_after)
         } else if let Some(words) = self.server.take() {
             Lesson::Server(words)
         } else if let Some(words) = self.local.take() {

@@ -2,7 +2,7 @@
 
 use super::trouble::{Cause, Change, Trouble};
 use super::{Settings, Shared};
-use crate::config::Account;
+use crate::config::{Account, Transport};
 use crate::diagnosis::Class;
 use crate::diagnosis::fill;
 use std::time::{Duration, SystemTime};
@@ -81,10 +81,12 @@ pub(super) fn tell<T>(
                 Cause::Server { words } => Standing {
                     account: name.to_owned(),
                     class: Class::Transient,
-                    meaning: format!(
-                        "{}:{} cannot be used",
-                        account.upstream.host, account.upstream.port
-                    ),
+                    meaning: match account.transport {
+                        Transport::Graph(_) => format!("{} cannot be used", account.server()),
+                        _ => {
+                            format!("{}:{} cannot be used", account.server(), account.upstream.port)
+                        }
+                    },
                     remedy: String::new(),
                     words: words.clone(),
                     until: wall + Duration::from_secs(seconds),

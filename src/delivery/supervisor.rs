@@ -200,7 +200,9 @@ where
             let same = couriers
                 .iter()
                 .chain(known)
-                .find(|(other, _)| other.upstream == account.upstream)
+                .find(|(other, _)| {
+                    other.upstream == account.upstream && other.transport == account.transport
+                })
                 .map(|(_, courier)| courier.clone());
             let courier = same.unwrap_or_else(|| (self.couriers)(account));
             couriers.push((account.clone(), courier));

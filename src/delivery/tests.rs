@@ -153,6 +153,7 @@ fn account(name: &str, mailbox: &str) -> Account {
                 proof: Proof::Secret(Secret::new("secret")),
             },
         },
+        transport: crate::config::Transport::Smtp,
         upstream: Upstream {
             host: "smtp.office365.com".into(),
             port: 587,

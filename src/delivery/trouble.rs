@@ -102,7 +102,7 @@ pub fn learn(
             *trouble = None;
             return Change::Ended;
         }
-        Lesson::Well | Lesson::Busy(_) | Lesson::Local(_) => return Change::Same,
+        Lesson::Well | Lesson::Busy(..) | Lesson::Local(_) => return Change::Same,
         Lesson::Server(words) => Cause::Server { words: words.clone() },
         Lesson::Account(pause, words) => Cause::Account {
             class: pause.class,

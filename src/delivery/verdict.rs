@@ -4,13 +4,15 @@
 //! * nothing said at the greeting, EHLO, STARTTLS or AUTH ever condemns a mail;
 //! * a 5xx to MAIL, RCPT, DATA or the dot bounces, unless a row of `diagnosis::exchange` knows that it
 //!   means a quota or the account;
-//! * a lost answer after the final dot is [`Verdict::Uncertain`], never "not sent";
+//! * a lost answer after the final dot is [`Verdict::Uncertain`], never "not sent"; so are Graph's 500, 502
+//!   and 504 to a whole request, since they tell nothing of what was done with it;
 //! * what our own store did wrong is never laid on the upstream.
 //!
 //! It acts on nothing: the lane does.
 
 use crate::diagnosis::Class;
 use crate::diagnosis::exchange::{self, Known, Place, Treatment};
+use crate::diagnosis::graph;
 use crate::smtp::{Enhanced, Reply};
 use crate::upstream::{Failure, Fault, Stage};
 use std::borrow::Cow;
@@ -39,6 +41,8 @@ pub enum Verdict {
     Busy {
         /// What it means.
         known: &'static Known,
+        /// Not before this long, where the upstream said so.
+        retry_after: Option<Duration>,
     },
     /// The token is not taken: renew it and try once more; if that fails too, pause.
     RenewToken {
@@ -85,8 +89,12 @@ pub fn judge(failure: &Failure) -> Verdict {
         Fault::Login(reply) => judge_login(reply),
         Fault::NotOffered(what) => judge_missing(what, failure.stage),
         Fault::TooLarge { .. } => Verdict::Bounce { status: Enhanced(5, 3, 4), known: None },
+        Fault::Unfit(_) => Verdict::Bounce { status: Enhanced(5, 6, 0), known: None },
+        Fault::Http { status, code, text, retry_after } => {
+            judge_http(failure.stage, *status, graph::find(*status, code, text), *retry_after)
+        }
         // Once the dot is on the wire, only a reply tells what became of the mail.
-        _ if failure.stage == Stage::Dot => Verdict::Uncertain,
+        _ if failure.stage >= Stage::Dot => Verdict::Uncertain,
         Fault::Tls(_) | Fault::Proxy(_) => Verdict::Retry { reach: Reach::Server, known: None },
         Fault::Timeout | Fault::Closed | Fault::Dns(_) | Fault::Network(_) | Fault::Protocol(_) => {
             Verdict::Retry { reach: reach(failure.stage), known: None }
@@ -98,6 +106,7 @@ pub fn judge(failure: &Failure) -> Verdict {
 pub fn known(failure: &Failure) -> Option<&'static Known> {
     match &failure.fault {
         Fault::Reply(reply) => find(failure.stage, reply),
+        Fault::Http { status, code, text, .. } => graph::find(*status, code, text),
         _ => None,
     }
 }
@@ -105,6 +114,54 @@ pub fn known(failure: &Failure) -> Option<&'static Known> {
 fn find(stage: Stage, reply: &Reply) -> Option<&'static Known> {
     let enhanced = reply.enhanced.map(|Enhanced(class, subject, detail)| (class, subject, detail));
     exchange::find(reply.code, enhanced, &reply.text, place(stage))
+}
+
+/// Whether this says that SMTP AUTH is switched off for the mailbox or its tenant.
+pub fn is_smtp_off(failure: &Failure) -> bool {
+    const ROWS: [&str; 2] = ["smtp-auth-off-tenant", "smtp-auth-off-mailbox"];
+    matches!(failure.fault, Fault::Reply(_))
+        && known(failure).is_some_and(|known| ROWS.contains(&known.name))
+}
+
+/// What Graph's answer means.
+fn judge_http(
+    stage: Stage,
+    status: u16,
+    known: Option<&'static Known>,
+    retry_after: Option<Duration>,
+) -> Verdict {
+    let bounce = |status| Verdict::Bounce { status, known };
+    let Some(row) = known else {
+        return match status {
+            400 => bounce(Enhanced(5, 0, 0)),
+            500..=599 if stage == Stage::Posted => Verdict::Uncertain,
+            500..=599 => Verdict::Retry { reach: Reach::Server, known },
+            _ => Verdict::Retry { reach: Reach::Mail, known },
+        };
+    };
+    match row.treatment {
+        Treatment::Slower => Verdict::Busy { known: row, retry_after },
+        Treatment::Quota => Verdict::PauseAccount(Pause { retry_after, ..pause(row, true) }),
+        // It may have been revoked early: one renewal shows.
+        Treatment::Account if status == 401 => Verdict::RenewToken { pause: pause(row, false) },
+        Treatment::Account => Verdict::PauseAccount(pause(row, false)),
+        Treatment::Refuse if status == 413 || row.name.ends_with("too-large") => {
+            bounce(Enhanced(5, 3, 4))
+        }
+        Treatment::Refuse if status == 403 => bounce(Enhanced(5, 7, 1)),
+        Treatment::Refuse => bounce(Enhanced(5, 0, 0)),
+        Treatment::Later | Treatment::Surplus => Verdict::Retry { reach: Reach::Mail, known },
+    }
+}
+
+fn pause(known: &'static Known, quota: bool) -> Pause {
+    Pause {
+        class: known.class,
+        quota,
+        meaning: Cow::Borrowed(known.meaning),
+        remedy: Cow::Borrowed(known.remedy),
+        retry_after: None,
+    }
 }
 
 fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
@@ -129,15 +186,9 @@ fn judge_reply(stage: Stage, reply: &Reply) -> Verdict {
 
 /// What a row says; none where the row explains only and code and stage decide.
 fn judge_known(stage: Stage, reply: &Reply, known: &'static Known) -> Option<Verdict> {
-    let pause = |quota| Pause {
-        class: known.class,
-        quota,
-        meaning: Cow::Borrowed(known.meaning),
-        remedy: Cow::Borrowed(known.remedy),
-        retry_after: None,
-    };
+    let pause = |quota| pause(known, quota);
     match known.treatment {
-        Treatment::Slower => Some(Verdict::Busy { known }),
+        Treatment::Slower => Some(Verdict::Busy { known, retry_after: None }),
         Treatment::Surplus => Some(Verdict::Surplus),
         Treatment::Quota => Some(Verdict::PauseAccount(pause(true))),
         // 4xx stays temporary whatever it says: 454 4.7.0 and the like pass.
@@ -192,6 +243,10 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
             "an address or header holds characters beyond ASCII, which the server does not take",
         ),
         Fault::TooLarge { .. } => Some("the mail is larger than the server takes"),
+        Fault::Unfit(_) => Some(
+            "Graph delivers to whom the header names and knows no envelope: let the program name exactly its recipients, or write \
+             recipients = \"rewrite\" into [account.graph], or use transport = \"smtp\"",
+        ),
         Fault::NotOffered("STARTTLS") => Some(
             "the server offers no TLS, and without it no token is sent; check host, port and tls of [account.upstream], \
              or a firewall that inspects SMTP",
@@ -242,7 +297,7 @@ fn place(stage: Stage) -> Place {
         Stage::Auth => Place::SignIn,
         Stage::Mail => Place::Sender,
         Stage::Rcpt => Place::Recipient,
-        Stage::Data | Stage::Body | Stage::Dot => Place::Message,
+        Stage::Data | Stage::Body | Stage::Dot | Stage::Posted => Place::Message,
     }
 }
 

@@ -45,6 +45,7 @@ fn sentence(text: &str) -> String {
 pub fn diagnostic(failure: &Failure) -> Option<String> {
     match &failure.fault {
         Fault::Reply(reply) => Some(clean(&reply.to_string())),
+        fault @ Fault::Http { .. } => Some(clean(&fault.to_string())),
         _ => None,
     }
 }
@@ -53,7 +54,7 @@ pub fn diagnostic(failure: &Failure) -> Option<String> {
 pub fn temporary_status(failure: &Failure) -> Enhanced {
     match &failure.fault {
         Fault::Reply(Reply { enhanced: Some(enhanced @ Enhanced(4, ..)), .. }) => *enhanced,
-        Fault::Reply(_) => Enhanced(4, 0, 0),
+        Fault::Reply(_) | Fault::Http { .. } => Enhanced(4, 0, 0),
         // RFC 3463 §3.5: no answer from host, bad connection.
         Fault::Dns(_) | Fault::Network(_) => Enhanced(4, 4, 1),
         _ => Enhanced(4, 4, 2),

@@ -1,11 +1,12 @@
 //! Every known error code and text as data: cause, class, remedy. Pure.
 //!
 //! Used by whoever has to judge or explain. Rows stand in `entra`, `exchange`, `google`,
-//! `managed` and `token`.
+//! `graph`, `managed` and `token`.
 
 pub mod entra;
 pub mod exchange;
 pub mod google;
+pub mod graph;
 pub mod managed;
 pub mod token;
 

@@ -3,6 +3,7 @@
 //! Everything here is pure: no files, sockets, clock or randomness; the time is an argument.
 
 pub mod address;
+pub mod addressed;
 pub mod bounce;
 pub mod envelope;
 pub mod header;

@@ -14,7 +14,7 @@ use super::response::Fault;
 use super::token::{Condition, Demand, Pace};
 use super::vault::{KeySource, Vault, VaultError};
 use super::{AccessToken, TokenError, TokenSource, request};
-use crate::config::{Account, Grant};
+use crate::config::{Account, Audience, Grant, OAuth, Transport};
 use crate::diagnosis::Class;
 use crate::secret::Secret;
 use arc_swap::ArcSwap;
@@ -46,6 +46,19 @@ pub struct Keeper {
 struct Kept {
     account: Arc<Account>,
     keeping: Arc<Keeping>,
+    /// With transport = "auto": the token for Graph, by the same sign-in. Asked for when it is needed.
+    detour: Option<Arc<Keeping>>,
+}
+
+impl Kept {
+    fn keepings(&self) -> impl Iterator<Item = &Arc<Keeping>> {
+        std::iter::once(&self.keeping).chain(&self.detour)
+    }
+
+    fn keeping_for(&self, audience: Audience) -> &Arc<Keeping> {
+        let detour = self.detour.as_ref();
+        detour.filter(|_| audience != self.account.transport.audience()).unwrap_or(&self.keeping)
+    }
 }
 
 /// Why a sign-in was not taken over, or not forgotten.
@@ -131,12 +144,17 @@ impl Keeper {
                 Some(kept) => Arc::clone(&kept.keeping),
                 None => Arc::new(self.keep(account, old.get(&account.name), vault.as_ref())),
             };
-            new.insert(account.name.clone(), Kept { account: Arc::clone(account), keeping });
+            let detour = self.detour(account, &keeping, old.get(&account.name));
+            new.insert(
+                account.name.clone(),
+                Kept { account: Arc::clone(account), keeping, detour },
+            );
         }
-        let stays = |old: &Arc<Keeping>| new.values().any(|kept| Arc::ptr_eq(&kept.keeping, old));
+        let all = || new.values().flat_map(Kept::keepings);
+        let stays = |old: &Arc<Keeping>| all().any(|keeping| Arc::ptr_eq(keeping, old));
         let gone: Vec<_> =
-            old.values().map(|kept| &kept.keeping).filter(|keeping| !stays(keeping)).collect();
-        let woken: Vec<_> = new.values().map(|kept| Arc::clone(&kept.keeping)).collect();
+            old.values().flat_map(Kept::keepings).filter(|keeping| !stays(keeping)).collect();
+        let woken: Vec<_> = all().cloned().collect();
         self.accounts.store(Arc::new(new));
         for keeping in gone {
             keeping.credential().retire();
@@ -201,6 +219,11 @@ impl Keeper {
         }
     }
 
+    fn audience(&self, account: &str) -> Audience {
+        let all = self.accounts.load();
+        all.get(account).map_or(Audience::Smtp, |kept| kept.account.transport.audience())
+    }
+
     fn opened<'a>(&self, vault: &'a mut Option<Arc<Vault>>) -> Result<&'a Arc<Vault>, VaultError> {
         match vault {
             Some(vault) => Ok(vault),
@@ -213,11 +236,45 @@ impl Keeper {
         let mut all = HashMap::clone(&self.accounts.load());
         let old = all.remove(&account.name);
         let keeping = Arc::new(self.keep(account, old.as_ref(), Some(vault)));
-        all.insert(account.name.clone(), Kept { account: Arc::clone(account), keeping });
+        let detour = self.detour(account, &keeping, old.as_ref());
+        all.insert(account.name.clone(), Kept { account: Arc::clone(account), keeping, detour });
         self.accounts.store(Arc::new(all));
-        if let Some(Kept { keeping, .. }) = old {
+        for keeping in old.iter().flat_map(Kept::keepings) {
             keeping.credential().retire();
             keeping.changed.send_replace(());
+        }
+    }
+
+    /// The credential for Graph beside that for SMTP: another scope, the same refresh token.
+    fn detour(
+        &self,
+        account: &Arc<Account>,
+        keeping: &Keeping,
+        old: Option<&Kept>,
+    ) -> Option<Arc<Keeping>> {
+        let Transport::Auto(graph) = &account.transport else { return None };
+        let oauth = OAuth { scope: graph.scope.clone(), ..account.oauth.clone() };
+        let asker = Arc::new(Account { oauth, ..Account::clone(account) });
+        let same = |old: &&Arc<Keeping>| {
+            let refresh = match (&old.refresh, &keeping.refresh) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            };
+            refresh && same_credential(&old.account, &asker)
+        };
+        if let Some(same) = old.and_then(|old| old.detour.as_ref()).filter(same) {
+            return Some(Arc::clone(same));
+        }
+        let pace = self.pace_of(account);
+        let refresh = keeping.refresh.clone();
+        Some(Arc::new(Keeping::new(&asker, &self.provider, refresh, pace, &self.bell)))
+    }
+
+    fn pace_of(&self, account: &Account) -> Pace {
+        Pace {
+            strict: is_high_volume(account) || self.pace.strict,
+            once: matches!(account.grant, Grant::Password { .. }),
+            ..self.pace
         }
     }
 
@@ -262,7 +319,7 @@ impl Keeper {
             .load()
             .values()
             .filter(|kept| !is_tokenless(&kept.account))
-            .map(|Kept { account, keeping }| {
+            .map(|Kept { account, keeping, .. }| {
                 let credential = keeping.credential();
                 let trouble = credential.trouble();
                 AccountStatus {
@@ -305,23 +362,28 @@ impl Keeper {
             }
             _ => None,
         };
-        let pace = Pace {
-            strict: is_high_volume(account) || self.pace.strict,
-            once: matches!(account.grant, Grant::Password { .. }),
-            ..self.pace
-        };
-        Keeping::new(account, &self.provider, refresh, pace, &self.bell)
+        Keeping::new(account, &self.provider, refresh, self.pace_of(account), &self.bell)
     }
 }
 
 impl TokenSource for Keeper {
     async fn access_token(&self, account: &str) -> Result<AccessToken, TokenError> {
+        let own = self.audience(account);
+        self.access_token_for(account, own).await
+    }
+
+    async fn access_token_for(
+        &self,
+        account: &str,
+        audience: Audience,
+    ) -> Result<AccessToken, TokenError> {
         loop {
             // Looked up anew each time: a reload may have put another credential in its place.
             let Some(kept) = self.accounts.load().get(account).cloned() else {
                 return Err(unknown(account));
             };
-            let Kept { account, keeping } = kept;
+            let keeping = Arc::clone(kept.keeping_for(audience));
+            let account = kept.account;
             if is_tokenless(&account) {
                 return Ok(AccessToken::of_nobody());
             }
@@ -345,10 +407,15 @@ impl TokenSource for Keeper {
     }
 
     fn refuse(&self, account: &str, token: &AccessToken) {
+        self.refuse_for(account, self.audience(account), token);
+    }
+
+    fn refuse_for(&self, account: &str, audience: Audience, token: &AccessToken) {
         let Some(kept) = self.accounts.load().get(account).cloned() else { return };
-        if kept.keeping.credential().refuse(token.version) {
+        let keeping = kept.keeping_for(audience);
+        if keeping.credential().refuse(token.version) {
             tracing::warn!(account, version = token.version, "the upstream refused the token");
-            kept.keeping.changed.send_replace(());
+            keeping.changed.send_replace(());
         }
     }
 }

@@ -30,6 +30,7 @@ pub use ends::{End, ends};
 pub use keeper::{AccountStatus, AdoptError, Keeper};
 pub use vault::VaultError;
 
+use crate::config::Audience;
 use crate::secret::Secret;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -77,4 +78,18 @@ pub trait TokenSource: Send + Sync + 'static {
 
     /// The upstream refused this token: the next call must bring another one.
     fn refuse(&self, account: &str, token: &AccessToken);
+
+    /// The same for one of several services, where the account's mail can go to more than one.
+    fn access_token_for(
+        &self,
+        account: &str,
+        _audience: Audience,
+    ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send {
+        self.access_token(account)
+    }
+
+    /// That service refused this token.
+    fn refuse_for(&self, account: &str, _audience: Audience, token: &AccessToken) {
+        self.refuse(account, token);
+    }
 }

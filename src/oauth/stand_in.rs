@@ -155,6 +155,7 @@ pub fn app_only(name: &str, url: &url::Url) -> Account {
         name: name.to_owned(),
         mailbox: Address::parse(&format!("{name}@contoso.com")).unwrap(),
         grant: Grant::ClientCredentials { application: application(Some("planted-client-secret")) },
+        transport: crate::config::Transport::Smtp,
         upstream: Upstream {
             host: "smtp.office365.com".to_owned(),
             port: 587,

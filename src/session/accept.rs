@@ -84,13 +84,13 @@ pub struct Origin<'a> {
 /// # Errors
 /// The reply to refuse with: it would only come back.
 pub fn check_size(permit: &Permit, size: u64) -> Result<(), Reply> {
-    let limit = permit.account.upstream.max_message_size;
+    let limit = permit.account.max_message_size();
     if size <= limit {
         return Ok(());
     }
     tracing::warn!(account = %permit.account.name, size, limit,
-        "mail refused: it is larger than max_message_size of the account's upstream");
-    Err(replies::TOO_LARGE)
+        "mail refused: it is larger than the account's server takes");
+    Err(replies::too_large(&permit.account))
 }
 
 impl Transaction {
@@ -253,6 +253,9 @@ impl Transaction {
             }
         };
         let edited = self.edit(shared, origin).apply(&fields, end);
+        if let Err(reply) = self.preflight(&edited) {
+            return self.refuse(reply);
+        }
         let mut outlet = match self.through.take().map(Through::into_passage) {
             None => Outlet::Spool(shared.queue.spool()),
             Some(Some(passage)) => Outlet::Passage(passage),
@@ -267,6 +270,22 @@ impl Transaction {
             Ok(()) => self.message = Message::Body(outlet),
             Err(reply) => self.refuse(reply),
         }
+    }
+
+    /// Whether the way of the account takes it, now rather than days later.
+    fn preflight(&self, header: &[u8]) -> Result<(), Reply> {
+        let losses = self.permit.preflight(header, &self.envelope.recipients).map_err(|why| {
+            tracing::warn!(id = %self.id, %why, "mail refused");
+            replies::unsendable(&why)
+        })?;
+        if losses.alias {
+            tracing::info!(id = %self.id,
+                "From is not the mailbox itself: Exchange may show the mailbox instead (Set-OrganizationConfig -SendFromAliasEnabled)");
+        }
+        if losses.name {
+            tracing::debug!(id = %self.id, "Exchange may show the directory's name instead of that in From");
+        }
+        Ok(())
     }
 
     fn edit(&self, shared: &Shared, origin: Origin<'_>) -> Edit {

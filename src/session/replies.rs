@@ -2,7 +2,8 @@
 //!
 //! The client hears a short line that names no path, account or token; the log hears the cause.
 
-use crate::accounts::Forbidden;
+use crate::accounts::{Forbidden, Unsendable};
+use crate::config::{Account, Transport};
 use crate::queue::{AcceptError, Receipt};
 use crate::smtp::{Enhanced, Reply};
 
@@ -40,6 +41,27 @@ pub fn forbidden(what: Forbidden) -> Reply {
         Forbidden::Header => HEADER_FORBIDDEN,
         Forbidden::Recipient => RECIPIENT_FORBIDDEN,
     }
+}
+
+/// The way of the account, Graph, would not take the mail as it is.
+pub fn unsendable(why: &Unsendable) -> Reply {
+    let enhanced = match why {
+        Unsendable::Author { .. } => Enhanced(5, 7, 1),
+        Unsendable::Recipients(_) | Unsendable::Unreadable(_) => Enhanced(5, 6, 0),
+    };
+    Reply { code: 550, enhanced: Some(enhanced), text: why.to_string().into() }
+}
+
+/// Larger than the account's server takes (RFC 1870 §6.1), so it would only come back.
+pub fn too_large(account: &Account) -> Reply {
+    let text = match &account.transport {
+        Transport::Graph(_) => format!(
+            "message is larger than the {} octets Graph takes for this account",
+            account.max_message_size()
+        ),
+        _ => return TOO_LARGE,
+    };
+    Reply { text: text.into(), ..TOO_LARGE }
 }
 
 /// The user's `senders` do not hold MAIL FROM.

@@ -3,9 +3,14 @@
 //! It reports facts ([`Outcome`], [`Failure`]) and judges nothing: whether a fault is temporary is
 //! `delivery::verdict`'s business. It knows no OAuth: the token comes as an argument.
 
+pub mod graph;
 pub mod smtp;
+mod way;
 
-use crate::mail::{Address, Envelope, Id};
+pub use way::Way;
+
+use crate::config::Audience;
+use crate::mail::{Address, Envelope, Id, Recipient};
 use crate::secret::Secret;
 use crate::smtp::Reply;
 use crate::smtp::client::{Refusal, Step, Trouble};
@@ -18,6 +23,8 @@ use std::time::Instant;
 pub struct Credential {
     /// The XOAUTH2 user.
     pub mailbox: Address,
+    /// For which service the token is made.
+    pub audience: Audience,
     /// The access token.
     pub token: Secret,
     /// A connection that was opened with it is not used for another mail from then on.
@@ -30,6 +37,9 @@ pub struct Outgoing<'a> {
     pub id: Id,
     /// Who sends to whom.
     pub envelope: &'a Envelope,
+    /// Everybody whom the mail is for, also who is not tried now: who else is named in its header is a
+    /// stranger.
+    pub everybody: &'a [Recipient],
     /// Octets of the message.
     pub size: u64,
     /// The message.
@@ -47,6 +57,27 @@ pub trait Courier: Send + Sync {
         mail: Outgoing<'_>,
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send;
+
+    /// For which service the next mail needs a token.
+    fn audience(&self) -> Audience {
+        Audience::Smtp
+    }
+
+    /// The provider said that SMTP AUTH is switched off. Whether the mail may go another way at once, with
+    /// a token for another audience; whoever tries tells what came of it by [`Courier::detoured`].
+    fn detour(&self) -> bool {
+        false
+    }
+
+    /// SMTP works again; gives whether that is news.
+    fn back(&self) -> bool {
+        false
+    }
+
+    /// Whether the other way works for this account. Gives whether that is news.
+    fn detoured(&self, _works: bool) -> bool {
+        false
+    }
 
     /// A connection for a mail that passes through while its sender waits; a new one where `is_fresh`. One
     /// that has no such way says so.
@@ -125,6 +156,8 @@ pub enum Stage {
     Body,
     /// After the final dot: here a missing answer means an unknown fate.
     Dot,
+    /// The same of a request by HTTP: all of it was sent.
+    Posted,
 }
 
 impl std::fmt::Display for Stage {
@@ -140,6 +173,7 @@ impl std::fmt::Display for Stage {
             Self::Data => "DATA",
             Self::Body => "sending the body",
             Self::Dot => "end of data",
+            Self::Posted => "sendMail",
         })
     }
 }
@@ -183,6 +217,21 @@ pub enum Fault {
     /// The upstream spoke no SMTP.
     #[error("not SMTP: {0}")]
     Protocol(String),
+    /// Graph said so.
+    #[error("HTTP {status}{}{code}: {text}", if code.is_empty() { "" } else { " " })]
+    Http {
+        /// The status.
+        status: u16,
+        /// Its error code, `ErrorSendAsDenied`; empty where the body held none.
+        code: String,
+        /// Its words.
+        text: String,
+        /// Not before this long.
+        retry_after: Option<std::time::Duration>,
+    },
+    /// The message cannot go this way, which knows no envelope.
+    #[error("not sent by Graph: {0}")]
+    Unfit(String),
     /// Our own store could not give the body or note the try; the upstream is not to blame.
     #[error("{0}")]
     Local(String),
@@ -191,8 +240,10 @@ pub enum Fault {
 /// Only a missing answer leaves the fate open; a refusal is one.
 fn doubt(stage: Stage, fault: &Fault) -> &'static str {
     match fault {
-        Fault::Reply(_) | Fault::Login(_) | Fault::Local(_) => "",
-        _ if stage == Stage::Dot => " (it may have been taken)",
+        Fault::Reply(_) | Fault::Login(_) | Fault::Local(_) | Fault::Http { status: ..500, .. } => {
+            ""
+        }
+        _ if stage >= Stage::Dot => " (it may have been taken)",
         _ => "",
     }
 }

@@ -58,7 +58,7 @@ impl<T, C> Attempt<T, C> {
         let Some(notice) = &plan.notice else { return Ok(None) };
         let reporter = Reporter {
             account: self.reporter(),
-            upstream: &self.member.account.upstream.host,
+            upstream: self.member.account.server(),
             hostname: &self.settings.hostname,
             expire: self.settings.schedule.expire,
             now: (self.settings.clock)(),

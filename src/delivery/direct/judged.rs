@@ -123,7 +123,7 @@ pub fn lesson(failure: &Failure) -> Lesson {
         Verdict::PauseAccount(pause) | Verdict::RenewToken { pause } => {
             Lesson::Account(pause, words)
         }
-        Verdict::Busy { known } => Lesson::Busy(known),
+        Verdict::Busy { known, retry_after } => Lesson::Busy(known, retry_after),
         Verdict::Retry { reach: Reach::Server, .. } => Lesson::Server(words),
         Verdict::Local => Lesson::Local(words),
         Verdict::Bounce { .. }

@@ -21,6 +21,7 @@ use super::places::Turned;
 use super::plan::Lesson;
 use super::room::{Room, Turn};
 use super::verdict::{Pause, Verdict, judge};
+use crate::config::Audience;
 use crate::mail::Id;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::smtp::Reply;
@@ -182,7 +183,8 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
     ) -> Result<(Transit, Answers), Unopened> {
         let account = self.member.account.name.as_str();
         let tokens = &self.shared.tokens;
-        let mut token = match tokens.access_token(account).await {
+        let audience = self.member.courier.audience();
+        let mut token = match tokens.access_token_for(account, audience).await {
             Ok(token) => token,
             Err(error) => {
                 turn.give_back();
@@ -194,19 +196,19 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
         }
         let (mut is_fresh, mut is_renewed) = (false, turn.is_probe);
         loop {
-            match self.member.courier.transit(&self.credential(&token), is_fresh).await {
+            match self.member.courier.transit(&self.credential(audience, &token), is_fresh).await {
                 Ok(mut transit) => match transit.ask(first).await {
                     Ok(answers) => return Ok((transit, answers)),
                     Err(stale) => debug!(%id, account, %stale, "connection replaced"),
                 },
                 Err(failure) if matches!(judge(&failure), Verdict::RenewToken { .. }) => {
-                    tokens.refuse(account, &token);
+                    tokens.refuse_for(account, audience, &token);
                     // A probe already came with a token made after the last refusal.
                     if std::mem::replace(&mut is_renewed, true) {
                         return Err(failure.into());
                     }
                     info!(%id, account, "token refused, renewing it once");
-                    token = tokens.access_token(account).await?;
+                    token = tokens.access_token_for(account, audience).await?;
                 }
                 Err(failure) => return Err(failure.into()),
             }
@@ -214,9 +216,10 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
         }
     }
 
-    fn credential(&self, token: &AccessToken) -> Credential {
+    fn credential(&self, audience: Audience, token: &AccessToken) -> Credential {
         Credential {
             mailbox: self.member.account.mailbox.clone(),
+            audience,
             token: token.secret.clone(),
             usable_until: token.usable_until,
         }

@@ -40,7 +40,8 @@ pub(super) fn when(
     } else if found.retry || found.surplus || found.earlier {
         (scheduled, true)
     } else {
-        (now + rules.busy_pause, false)
+        let wished = found.busy.and_then(|(_, retry_after)| retry_after);
+        (now + rules.busy_pause.max(wished.unwrap_or_default()), false)
     };
     (Some(Next::Retry(time)), counts)
 }

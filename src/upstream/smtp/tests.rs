@@ -308,6 +308,7 @@ impl Body for Text {
 
 fn credential(token: &str, life: Duration) -> Credential {
     Credential {
+        audience: crate::config::Audience::Smtp,
         mailbox: Address::parse("u@x").unwrap(),
         token: Secret::new(token),
         usable_until: std::time::Instant::now() + life,
@@ -353,6 +354,7 @@ async fn send(pool: &Pool, credential: &Credential, seen: &Seen, mut order: Orde
     let mail = Outgoing {
         id: Id::new(std::time::SystemTime::UNIX_EPOCH, 1),
         envelope: &envelope,
+        everybody: &envelope.recipients,
         size: (order.text.chunk.len() * order.text.times) as u64,
         body: &mut order.text,
         commit: commit.as_mut(),

@@ -1,0 +1,149 @@
+//! The way an account's mail goes: SMTP, Graph, or SMTP with Graph as its detour.
+//!
+//! It promises that the detour is taken only after somebody said that SMTP AUTH is switched off, is kept
+//! only once it was shown to work, and is left for SMTP now and then. Who says so is `delivery`.
+
+use super::graph::Graph;
+use super::smtp::Pool;
+use super::{Courier, Credential, Outcome, Outgoing};
+use crate::config::{Account, Audience, Transport};
+use rustls::ClientConfig;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After so long SMTP is tried again: an administrator may have switched it on.
+const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// One of the ways.
+#[derive(Debug)]
+pub enum Way {
+    /// SMTP with XOAUTH2.
+    Smtp(Pool),
+    /// Graph.
+    Graph(Box<Graph>),
+    /// SMTP while it goes.
+    Auto(Box<Detour>),
+}
+
+/// SMTP with Graph beside it.
+#[derive(Debug)]
+pub struct Detour {
+    smtp: Pool,
+    graph: Graph,
+    course: Mutex<Course>,
+}
+
+/// Where the next mail goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Course {
+    /// By SMTP.
+    #[default]
+    Smtp,
+    /// SMTP AUTH is off; whether Graph works is being tried.
+    Trying,
+    /// By Graph, until then; afterwards SMTP is asked again, and Graph is known to work.
+    Graph { until: Instant },
+}
+
+impl Course {
+    fn audience(self, now: Instant) -> Audience {
+        match self {
+            Self::Trying => Audience::Graph,
+            Self::Graph { until } if now < until => Audience::Graph,
+            Self::Graph { .. } | Self::Smtp => Audience::Smtp,
+        }
+    }
+}
+
+impl Way {
+    /// The way of this account. `hostname` is our name in EHLO; `tls` verifies the server.
+    pub fn new(account: &Account, hostname: String, tls: Arc<ClientConfig>) -> Self {
+        let pool = |tls| Pool::new(account.upstream.clone(), hostname.clone(), tls);
+        let by_graph = |graph: &crate::config::Graph| {
+            Graph::new(graph.clone(), account.upstream.clone(), account.oauth.proxy.clone(), &tls)
+        };
+        match &account.transport {
+            Transport::Smtp => Self::Smtp(pool(Arc::clone(&tls))),
+            Transport::Graph(graph) => Self::Graph(Box::new(by_graph(graph))),
+            Transport::Auto(graph) => Self::Auto(Box::new(Detour {
+                graph: by_graph(graph),
+                smtp: pool(Arc::clone(&tls)),
+                course: Mutex::default(),
+            })),
+        }
+    }
+
+    /// Opens further connections under this name and with this trust.
+    pub fn reroute(&self, hostname: String, tls: Arc<ClientConfig>) {
+        match self {
+            Self::Smtp(pool) => pool.reroute(hostname, tls),
+            Self::Graph(graph) => graph.reroute(&tls),
+            Self::Auto(detour) => {
+                detour.graph.reroute(&tls);
+                detour.smtp.reroute(hostname, tls);
+            }
+        }
+    }
+}
+
+impl Detour {
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Courier for Way {
+    /// By the way for which the token was made, which [`Courier::audience`] had said: between the two
+    /// another mail may have changed the course.
+    async fn deliver(&self, mail: Outgoing<'_>, credential: &Credential) -> Outcome {
+        match self {
+            Self::Smtp(pool) => pool.deliver(mail, credential).await,
+            Self::Graph(graph) => graph.deliver(mail, credential).await,
+            Self::Auto(detour) => match credential.audience {
+                Audience::Smtp => detour.smtp.deliver(mail, credential).await,
+                Audience::Graph => detour.graph.deliver(mail, credential).await,
+            },
+        }
+    }
+
+    fn audience(&self) -> Audience {
+        match self {
+            Self::Smtp(_) => Audience::Smtp,
+            Self::Graph(_) => Audience::Graph,
+            Self::Auto(detour) => detour.course().audience(Instant::now()),
+        }
+    }
+
+    fn detour(&self) -> bool {
+        let Self::Auto(detour) = self else { return false };
+        let mut course = detour.course();
+        if let Course::Smtp = *course {
+            *course = Course::Trying;
+        }
+        true
+    }
+
+    fn detoured(&self, works: bool) -> bool {
+        let Self::Auto(detour) = self else { return false };
+        let mut course = detour.course();
+        let before = std::mem::take(&mut *course);
+        if works {
+            *course = Course::Graph { until: Instant::now() + LOOK_AGAIN };
+        }
+        works && !matches!(before, Course::Graph { .. })
+    }
+
+    fn back(&self) -> bool {
+        let Self::Auto(detour) = self else { return false };
+        std::mem::take(&mut *detour.course()) != Course::Smtp
+    }
+
+    async fn close_idle(&self) {
+        match self {
+            Self::Smtp(pool) => pool.close_idle().await,
+            Self::Graph(_) => {}
+            Self::Auto(detour) => detour.smtp.close_idle().await,
+        }
+    }
+}
