@@ -8,7 +8,7 @@ use super::consent::Consented;
 use super::fault_value::take;
 use super::faults::Faults;
 use super::options::Options;
-use super::token::{self, Grant, LOCKOUT, Owner, RefreshState, is_outlook};
+use super::token::{self, GRAPH, Grant, LOCKOUT, Owner, RefreshState, is_outlook};
 use super::web::LIFE;
 use super::world::World;
 use super::{proof, random, sign_in};
@@ -16,8 +16,6 @@ use crate::secret::Secret;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-/// Resources that exist in the tenant, besides Exchange Online.
-const GRAPH: &str = "https://graph.microsoft.com";
 /// Aliases that stand for no tenant in particular.
 const ALIASES: [&str; 3] = ["common", "organizations", "consumers"];
 
@@ -105,7 +103,7 @@ fn person(
     let Consented { user, scope } = consented;
     let resource = user_scope(scope)?;
     let owner = Owner::Mailbox(user.clone());
-    let mut given = give(world, client_id, owner, resource, Some(echo(scope)), now);
+    let mut given = give(world, client_id, owner, resource, Some(scope), now);
     let asked = |name: &str| scope.split_whitespace().any(|word| word == name);
     given.refresh_token = given.refresh_token.filter(|_| asked("offline_access"));
     given.id_token = asked("openid").then(|| token::identity(&world.options, client_id, user, now));
@@ -196,7 +194,7 @@ fn sign_in(
         return Err(Refusal::new(50126, &[]));
     }
     let owner = Owner::Mailbox(mailbox.address.clone());
-    let mut given = give(world, client_id, owner, resource, Some(echo(scope)), now);
+    let mut given = give(world, client_id, owner, resource, Some(scope), now);
     given.refresh_token = given.refresh_token.filter(|_| scope.contains("offline_access"));
     Ok(given)
 }
@@ -234,7 +232,7 @@ fn refresh(
     let scope = scope.unwrap_or("https://outlook.office.com/SMTP.Send offline_access");
     let resource = user_scope(scope)?;
     let owner = Owner::Mailbox(user);
-    Ok(give(world, client_id, owner, resource, Some(echo(scope)), now))
+    Ok(give(world, client_id, owner, resource, Some(scope), now))
 }
 
 /// The resource a person's token is for: that of the first scope that names one. A scope without a
@@ -265,7 +263,7 @@ fn give(
     client_id: &str,
     owner: Owner,
     resource: &str,
-    scope: Option<String>,
+    scope: Option<&str>,
     now: SystemTime,
 ) -> Given {
     let (expires_in, other, bare, no_refresh) = world.fault(|Faults { token, .. }| {
@@ -276,11 +274,17 @@ fn give(
         Owner::Mailbox(user) if !no_refresh => Some(user.clone()),
         _ => None,
     };
+    let audience = if other { GRAPH } else { resource };
+    let permissions = match (&owner, &scope) {
+        _ if bare => Vec::new(),
+        (Owner::Mailbox(_), Some(scope)) => scopes(scope, audience),
+        _ => roles(&world.options, audience),
+    };
     let grant = Grant {
         owner,
         client_id: client_id.to_owned(),
-        audience: if other { GRAPH } else { resource }.to_owned(),
-        may_send: !bare,
+        audience: audience.to_owned(),
+        permissions,
         expires_in,
     };
     let faults = world.faults().token;
@@ -288,10 +292,34 @@ fn give(
     Given {
         access_token: tokens.give(&world.options, grant, &faults, now),
         refresh_token: renews.map(|user| tokens.give_refresh(&user)),
-        scope,
+        scope: scope.map(echo),
         id_token: None,
         expires_in,
     }
+}
+
+/// What an administrator consented to for the application.
+pub(super) fn roles(options: &Options, resource: &str) -> Vec<String> {
+    match resource {
+        GRAPH => options.graph_roles.clone(),
+        _ => vec!["SMTP.SendAsApp".to_owned()],
+    }
+}
+
+/// What a person's token allows: at Exchange Online to send, at Graph what was asked for.
+fn scopes(scope: &str, resource: &str) -> Vec<String> {
+    if resource != GRAPH {
+        return vec!["SMTP.Send".to_owned()];
+    }
+    let own = |word: &'_ str| match word.rsplit_once('/') {
+        Some((GRAPH, ".default")) => vec!["Mail.Send".to_owned(), "Mail.ReadWrite".to_owned()],
+        Some((GRAPH, name)) => vec![name.to_owned()],
+        None => vec![word.to_owned()],
+        Some(_) => Vec::new(),
+    };
+    let is_asked =
+        |word: &&str| !matches!(*word, "offline_access" | "openid" | "profile" | "email");
+    scope.split_whitespace().filter(is_asked).flat_map(own).collect()
 }
 
 /// The refusal that a fault asks for, with the names it would have.

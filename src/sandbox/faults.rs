@@ -5,6 +5,7 @@
 //! is never silently off.
 
 pub use super::fault_value::{Aadsts, Fault, ReplyText, Switch};
+pub use super::graph::faults::{GraphAnswer, GraphFaults, GraphPoint, GraphStep};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct Faults {
     pub smtp: SmtpFaults,
     /// Of the pages where people sign in.
     pub sign_in: SignInFaults,
+    /// Of Microsoft Graph.
+    pub graph: GraphFaults,
 }
 
 /// Faults of the pages where people sign in, and of their codes.

@@ -10,10 +10,10 @@
 //! The faults of the token endpoint hold here too; `token.error` is Entra's alone.
 
 use super::cord::Cord;
-use super::token::{Grant, Owner, is_outlook};
+use super::token::{GRAPH, Grant, Owner, is_outlook};
 use super::web::{LIFE, endpoint, fault, form, gate, json_answer};
 use super::world::World;
-use super::{proof, random};
+use super::{entra, proof, random};
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Query, State};
@@ -123,7 +123,7 @@ fn identity(world: &World, asked: &HashMap<String, String>, is_machine: bool) ->
                      ClientId/ResourceId/PrincipalId.";
         return json_answer(400, &json!({"statusCode": 400, "message": words}));
     }
-    if !is_outlook(resource) {
+    if !is_outlook(resource) && resource != GRAPH {
         let words = format!(
             "AADSTS500011: The resource principal named {resource} was not found in the tenant named {}.",
             world.options.tenant
@@ -135,7 +135,7 @@ fn identity(world: &World, asked: &HashMap<String, String>, is_machine: bool) ->
         owner: Owner::Application,
         client_id: known.clone(),
         audience: resource.to_owned(),
-        may_send: true,
+        permissions: entra::roles(&world.options, resource),
         expires_in: life,
     };
     let life = world.faults().token.expires_in.unwrap_or(LIFE);
@@ -207,7 +207,7 @@ fn mail_token(world: &World, mailbox: String, now: SystemTime) -> Value {
         owner: Owner::Mailbox(mailbox),
         client_id: world.options.identities.service_account.clone(),
         audience: GOOGLE.to_owned(),
-        may_send: true,
+        permissions: vec!["SMTP.Send".to_owned()],
         expires_in: life,
     };
     let faults = world.faults().token;

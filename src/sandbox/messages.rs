@@ -17,7 +17,9 @@ pub struct Message {
     pub received: String,
     /// Whose token sent it.
     pub mailbox: String,
-    /// What the client called itself in EHLO.
+    /// Which way it came.
+    pub door: Door,
+    /// What the client called itself in EHLO or as user agent.
     pub client: String,
     /// The id in the acceptance: the Message-ID, or one made up where it has none.
     pub message_id: String,
@@ -25,9 +27,20 @@ pub struct Message {
     pub envelope: Envelope,
     /// Octets of the mail.
     pub size: usize,
-    /// The mail, octet for octet as it came, without the stuffed dots.
+    /// The mail, octet for octet as it came, without the stuffed dots. What came by Microsoft Graph is as it is
+    /// delivered: without Bcc, and with the mailbox's name in From.
     #[serde(skip)]
     pub raw: Bytes,
+}
+
+/// The ways into the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// SMTP submission.
+    Smtp,
+    /// Microsoft Graph.
+    Graph,
 }
 
 impl Message {
@@ -133,6 +146,7 @@ mod tests {
             number: 0,
             received: String::new(),
             mailbox: "erp@contoso.com".into(),
+            door: Door::Smtp,
             client: "app".into(),
             message_id: "<1@x>".into(),
             envelope: Envelope {

@@ -1,4 +1,4 @@
-//! A small Exchange Online and Entra ID on loopback: to try a program without a tenant, and under our tests.
+//! A small Exchange Online, Microsoft Graph and Entra ID on loopback: to try a program without a tenant, and under our tests.
 //!
 //! It promises the dialogues, texts and limits that the real services were seen to have, and faults on
 //! demand ([`Faults`]). Tokens and mails stay in memory; a directory can be named for the mails. It must
@@ -14,6 +14,7 @@ mod entra;
 mod exchange;
 mod fault_value;
 pub mod faults;
+mod graph;
 mod hosts;
 mod identities;
 mod mailbox;
@@ -35,7 +36,7 @@ pub use certificate::CertificateError;
 pub use consent::SignIns;
 pub use faults::Faults;
 pub use identities::Identities;
-pub use messages::Message;
+pub use messages::{Door, Message};
 pub use options::{Excess, Limits, Mailbox, Options};
 pub use world::Statistics;
 
@@ -117,6 +118,11 @@ impl Sandbox {
     /// The token endpoint of the tenant.
     pub fn token_url(&self) -> String {
         format!("{}/{}/oauth2/v2.0/token", self.web_url(), self.world.options.tenant)
+    }
+
+    /// The root of Microsoft Graph: `url` of `[account.graph]`.
+    pub fn graph_url(&self) -> String {
+        format!("{}/v1.0", self.web_url())
     }
 
     /// A token of the other provider that the application trusts, good for so long.

@@ -32,6 +32,11 @@ pub struct Options {
     /// Exchange has a role for the application and no permission on mailboxes: then a token must carry no permission
     /// of its own, or the missing one on the mailbox counts.
     pub exchange_role: bool,
+    /// What the application may do at Microsoft Graph.
+    pub graph_roles: Vec<String>,
+    /// The mailboxes that it may do this with, as an access policy or a role with a scope in Exchange says; none
+    /// named: all.
+    pub graph_mailboxes: Vec<String>,
     /// An application without a secret, for refresh tokens.
     pub public_client_id: String,
     /// The refresh token somebody signed in for; it belongs to the first mailbox.
@@ -64,6 +69,11 @@ impl Mailbox {
     pub fn new(address: impl Into<String>) -> Self {
         Self { address: address.into(), send_as: Vec::new() }
     }
+
+    /// What Graph writes into From before the address, whatever stood there.
+    pub fn name(&self) -> &str {
+        self.address.split_once('@').map_or(self.address.as_str(), |(name, _)| name)
+    }
 }
 
 /// Exchange Online's limits. Zero means none.
@@ -82,6 +92,12 @@ pub struct Limits {
     pub recipients_per_day: u32,
     /// Octets of one mail that a mailbox may send. (SIZE in EHLO is the server's and larger.)
     pub message_size: u64,
+    /// Requests at Microsoft Graph at once, of an application to a mailbox.
+    pub graph_requests: u32,
+    /// Octets of base64 that `sendMail` takes; what is larger is answered 200 and not sent.
+    pub graph_mime_size: u64,
+    /// Octets of any request at Microsoft Graph.
+    pub graph_request_size: u64,
     /// Seconds of silence until the server hangs up.
     pub idle_seconds: u64,
     /// Wrong commands until the server hangs up.
@@ -112,6 +128,9 @@ impl Limits {
         recipients_per_message: 500,
         recipients_per_day: 10_000,
         message_size: 35 * 1_048_576,
+        graph_requests: 4,
+        graph_mime_size: 3_000_000,
+        graph_request_size: 4 * 1_048_576,
         idle_seconds: 300,
         errors: 10,
         kept_messages: 10_000,
@@ -119,8 +138,13 @@ impl Limits {
     };
 
     /// No limit on connections, rate and recipients a day: for loads.
-    pub const NONE: Limits =
-        Limits { connections: 0, messages_per_minute: 0, recipients_per_day: 0, ..Self::EXCHANGE };
+    pub const NONE: Limits = Limits {
+        connections: 0,
+        messages_per_minute: 0,
+        recipients_per_day: 0,
+        graph_requests: 0,
+        ..Self::EXCHANGE
+    };
 }
 
 impl Default for Limits {
@@ -144,6 +168,8 @@ impl Default for Options {
             client_secret_id: "b7a1f5c2-3d84-4b0e-a6f9-91c0d2e7f6a3".into(),
             object_id: "a1d5e3c7-6b20-4f8e-9c14-d7f30b5e8a26".into(),
             exchange_role: false,
+            graph_roles: vec!["Mail.Send".into(), "Mail.ReadWrite".into()],
+            graph_mailboxes: Vec::new(),
             public_client_id: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
             refresh_token: Secret::new(format!(
                 "0.AXoAbh07XAqPUk6dNytvGkDJ6{}",

@@ -41,8 +41,8 @@ pub(super) struct Grant {
     pub(super) client_id: String,
     /// `aud`, such as `https://outlook.office365.com`.
     pub(super) audience: String,
-    /// Whether it holds the role or scope to send mail.
-    pub(super) may_send: bool,
+    /// What it allows: roles of an application, scopes of a person.
+    pub(super) permissions: Vec<String>,
     /// Seconds it lives.
     pub(super) expires_in: u64,
 }
@@ -217,6 +217,15 @@ impl Tokens {
         self.refresh.get_mut(token).map(|renewal| renewal.is_good = false).is_some()
     }
 
+    /// What the token says, if Graph takes it; what it allows is not looked at.
+    pub(super) fn for_graph(&self, token: &str, now: SystemTime) -> Result<Grant, TokenFault> {
+        let (grant, ends) = self.access.get(token).ok_or(TokenFault::Unknown)?;
+        if *ends <= now {
+            return Err(TokenFault::Expired);
+        }
+        is_graph(&grant.audience).then(|| grant.clone()).ok_or(TokenFault::Audience)
+    }
+
     /// Whether the token opens the mailbox; both are compared as Exchange does it. `may_open` says
     /// whether a user may open it besides his own; `by_role`: Exchange has a role for the application.
     pub(super) fn check(
@@ -235,7 +244,7 @@ impl Tokens {
             return Err(TokenFault::Audience);
         }
         // With a role in Exchange a permission in the token asks for one on the mailbox, which is not there.
-        let is_allowed = grant.may_send != (by_role && grant.owner == Owner::Application);
+        let is_allowed = grant.may_submit() != (by_role && grant.owner == Owner::Application);
         if !is_allowed {
             return Err(TokenFault::Permission);
         }
@@ -245,6 +254,14 @@ impl Tokens {
             Owner::Mailbox(_) => Err(TokenFault::Mailbox),
         }
     }
+}
+
+/// Microsoft Graph, as scopes name it.
+pub(super) const GRAPH: &str = "https://graph.microsoft.com";
+
+/// Whether the audience is Microsoft Graph's: its address, or its id in tokens of people.
+fn is_graph(audience: &str) -> bool {
+    audience.trim_end_matches('/') == GRAPH || audience == "00000003-0000-0000-c000-000000000000"
 }
 
 /// Whether the audience is Exchange Online's.
@@ -268,16 +285,22 @@ pub(super) fn identity(options: &Options, client_id: &str, user: &str, now: Syst
 }
 
 impl Grant {
+    /// Whether the mail server may take mail with it.
+    fn may_submit(&self) -> bool {
+        self.permissions.iter().any(|held| matches!(held.as_str(), "SMTP.SendAsApp" | "SMTP.Send"))
+    }
+
     /// What a server that reads these claims makes of it.
     fn with_claims(self, claims: &Value) -> Self {
         let text = |name: &str| claims[name].as_str().map(str::to_owned);
-        let role = |role: &Value| role == "SMTP.SendAsApp";
         let scope = text("scp").unwrap_or_default();
-        let roles = claims["roles"].as_array().is_some_and(|roles| roles.iter().any(role));
+        let roles = claims["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let words = scope.split(' ').filter(|word| !word.is_empty());
+        let permissions = roles.iter().filter_map(Value::as_str).chain(words);
         Self {
             owner: text("upn").map_or(Owner::Application, Owner::Mailbox),
             audience: text("aud").unwrap_or_default(),
-            may_send: roles || scope.split(' ').any(|word| word == "SMTP.Send"),
+            permissions: permissions.map(str::to_owned).collect(),
             ..self
         }
     }
@@ -328,10 +351,10 @@ fn claims(options: &Options, grant: &Grant, now: SystemTime) -> Value {
         claims["upn"] = mailbox.as_str().into();
         claims["unique_name"] = mailbox.as_str().into();
     }
-    if grant.may_send {
+    if !grant.permissions.is_empty() {
         match &grant.owner {
-            Owner::Application => claims["roles"] = json!(["SMTP.SendAsApp"]),
-            Owner::Mailbox(_) => claims["scp"] = "SMTP.Send".into(),
+            Owner::Application => claims["roles"] = json!(grant.permissions),
+            Owner::Mailbox(_) => claims["scp"] = grant.permissions.join(" ").into(),
         }
     }
     claims
@@ -342,11 +365,15 @@ mod tests {
     use super::*;
 
     fn grant(owner: Owner) -> Grant {
+        let permission = match owner {
+            Owner::Application => "SMTP.SendAsApp",
+            Owner::Mailbox(_) => "SMTP.Send",
+        };
         Grant {
             owner,
             client_id: "app".into(),
             audience: "https://outlook.office365.com".into(),
-            may_send: true,
+            permissions: vec![permission.to_owned()],
             expires_in: 3599,
         }
     }
@@ -386,7 +413,7 @@ mod tests {
         let graph = tokens.give(&options, graph, &none, now);
         let bare = tokens.give(
             &options,
-            Grant { may_send: false, ..grant(Owner::Application) },
+            Grant { permissions: Vec::new(), ..grant(Owner::Application) },
             &none,
             now,
         );

@@ -1,4 +1,5 @@
-//! The web port: the token endpoint under HTTP, its headers and its faults, and the control beside it.
+//! The web port: the token endpoint under HTTP, its headers and its faults; Microsoft Graph and the control
+//! are beside it.
 
 use super::aadsts::Refusal;
 use super::cord::{Cord, CordListener};
@@ -6,7 +7,7 @@ use super::entra::{self, Form, Given};
 use super::fault_value::take;
 use super::faults::{FaultBody, Faults};
 use super::world::World;
-use super::{control, hosts, random, sign_in};
+use super::{control, graph, hosts, random, sign_in};
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Path, State};
@@ -35,6 +36,7 @@ pub(super) async fn serve(world: Arc<World>, listener: TcpListener, stop: Cancel
         .route("/{tenant}/oauth2/v2.0/token", any(token))
         .merge(sign_in::routes())
         .merge(hosts::routes())
+        .merge(graph::routes())
         .merge(control::routes())
         .with_state(world);
     let service = routes.into_make_service_with_connect_info::<Cord>();
@@ -212,7 +214,7 @@ pub(super) fn json_answer(status: u16, body: &Value) -> Response {
     answer
 }
 
-fn bare(status: u16, page: FaultBody) -> Response {
+pub(super) fn bare(status: u16, page: FaultBody) -> Response {
     let text = match page {
         FaultBody::Html => BROKEN_PAGE,
         FaultBody::Empty => "",
@@ -239,7 +241,7 @@ fn decorate(headers: &mut HeaderMap) {
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     // A value that is none can only come from `retry_after` of a fault; it is left out then.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

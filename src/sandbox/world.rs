@@ -5,6 +5,7 @@
 use super::certificate::Certificates;
 use super::consent::Codes;
 use super::faults::Faults;
+use super::graph::Drafts;
 use super::mailbox::Ledger;
 use super::messages::Messages;
 use super::options::{Limits, Options};
@@ -55,6 +56,22 @@ pub struct Statistics {
     pub delayed: u64,
     /// Sessions that ended with QUIT.
     pub quits: u64,
+    /// Requests at Microsoft Graph, and at the addresses it gave for uploads.
+    pub graph_requests: u64,
+    /// Of these: under way now.
+    pub open_graph_requests: u64,
+    /// The most that were under way at once.
+    pub max_open_graph_requests: u64,
+    /// Of these: refused because there were too many at once.
+    pub graph_throttled: u64,
+    /// Mails that were answered 200 and not sent, since they were too large.
+    pub graph_swallowed: u64,
+    /// Drafts made at Microsoft Graph.
+    pub drafts: u64,
+    /// Drafts that are there now.
+    pub open_drafts: u64,
+    /// Files that were uploaded whole.
+    pub uploads: u64,
 }
 
 /// What all parts share.
@@ -67,6 +84,7 @@ pub(super) struct World {
     limits: RwLock<Limits>,
     tokens: Mutex<Tokens>,
     codes: Mutex<Codes>,
+    drafts: Mutex<Drafts>,
     statistics: watch::Sender<Statistics>,
     faults: watch::Sender<Faults>,
 }
@@ -83,6 +101,7 @@ impl World {
             limits: RwLock::new(options.limits),
             tokens: Mutex::new(tokens),
             codes: Mutex::default(),
+            drafts: Mutex::default(),
             statistics: watch::Sender::default(),
             faults: watch::Sender::new(options.faults.clone()),
             options,
@@ -134,6 +153,10 @@ impl World {
 
     pub(super) fn codes(&self) -> MutexGuard<'_, Codes> {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn drafts(&self) -> MutexGuard<'_, Drafts> {
+        self.drafts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {

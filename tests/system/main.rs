@@ -34,6 +34,8 @@ mod dsn;
 mod faults;
 /// One mail by each way to a token, and what is told where one does not work.
 mod grants;
+/// Mail by Microsoft Graph, which knows no envelope and answers once.
+mod graph;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.

@@ -4,7 +4,7 @@ use super::{Next, Submission};
 use crate::mail::{Envelope, Recipient};
 use crate::sandbox::fault_value::take_from;
 use crate::sandbox::faults::{Point, Stage};
-use crate::sandbox::messages::Message;
+use crate::sandbox::messages::{Door, Message};
 use crate::sandbox::options::Mailbox;
 use crate::sandbox::{random, submission, texts};
 use crate::smtp::Reply;
@@ -160,6 +160,7 @@ impl Submission {
             number: 0,
             received: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             mailbox: mailbox.address,
+            door: Door::Smtp,
             client: self.dialogue.client_name().to_owned(),
             message_id,
             envelope,

@@ -140,7 +140,7 @@ pub(super) fn app_token(sandbox: &Sandbox) -> Secret {
         owner: Owner::Application,
         client_id: sandbox.options().client_id.clone(),
         audience: "https://outlook.office365.com".into(),
-        may_send: true,
+        permissions: vec!["SMTP.SendAsApp".into()],
         expires_in: 3599,
     };
     let faults = sandbox.faults().token;

@@ -3,6 +3,7 @@
 mod client;
 mod entra;
 mod exchange;
+mod graph;
 mod lettre;
 mod limits;
 mod proofs;
