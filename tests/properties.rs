@@ -8,7 +8,9 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use submitd::mail::addressed::{Addressees, Strangers, settle};
 use submitd::mail::{Address, BodyKind, Envelope, Id, Notify, Recipient, Ret};
 use submitd::secret::Secret;
 use submitd::smtp::data::LineEnds;
@@ -191,6 +193,69 @@ proptest! {
         prop_assert_eq!(arrived, sent.clone());
         let counts: Vec<usize> = sent.iter().map(|(mail, _)| mail.recipients.len()).collect();
         prop_assert_eq!(results, counts);
+    }
+}
+
+/// Address fields as programs write them: names, groups, folds, encoded words, comments; some of them broken.
+fn address_field() -> impl Strategy<Value = String> {
+    let person = "[a-e]@[x-z]\\.example";
+    let member = prop_oneof![
+        4 => person.prop_map(|one| one),
+        2 => person.prop_map(|one| format!("Ann <{one}>")),
+        2 => person.prop_map(|one| format!("\"Smith, Bob <{one}>\" <{one}>")),
+        1 => person.prop_map(|one| format!("=?utf-8?Q?J=C3=B6rg?= <{one}>")),
+        1 => person.prop_map(|one| format!("{one} (in (sales))")),
+        1 => (person, person).prop_map(|(one, other)| format!("Team: {one}, <{other}>;")),
+        1 => (person, person).prop_map(|(one, other)| format!("<@{other}:{one}>")),
+        1 => (person, person).prop_map(|(one, other)| format!("{one} <{other}>")),
+        1 => Just("undisclosed-recipients:;".to_owned()),
+        1 => "[a-e@<>,:;\"()\\\\ ]{0,8}",
+    ];
+    let name = prop_oneof![
+        Just("To"),
+        Just("to"),
+        Just("Cc"),
+        Just("BCC"),
+        Just("Resent-To"),
+        Just("X-To"),
+        Just("To "),
+    ];
+    let members = proptest::collection::vec(member, 0..4);
+    (name, members, prop_oneof![Just(", "), Just(",\r\n\t"), Just("; ")])
+        .prop_map(|(name, members, parting)| format!("{name}: {}\r\n", members.join(parting)))
+}
+
+/// Who receives a message, as a server sees it that knows no envelope.
+fn receivers(message: &[u8]) -> BTreeSet<String> {
+    let parsed = mail_parser::MessageParser::default().parse(message).unwrap();
+    let fields = parsed.headers().iter().filter(|field| {
+        ["to", "cc", "bcc"].iter().any(|name| field.name.as_str().eq_ignore_ascii_case(name))
+    });
+    let addresses = fields.filter_map(|field| field.value.as_address());
+    let all = addresses.flat_map(|addresses| addresses.iter());
+    all.filter_map(|one| one.address.as_deref()).map(str::to_lowercase).collect()
+}
+
+proptest! {
+    #[test]
+    fn b24_whoever_receives_a_message_without_an_envelope_is_the_envelope(
+        fields in proptest::collection::vec(address_field(), 0..5),
+        to in proptest::collection::btree_set("[a-e]@[x-z]\\.example", 1..6),
+        rewrite in any::<bool>(),
+    ) {
+        let now: Vec<_> =
+            to.iter().map(|one| Recipient::new(Address::parse(one).unwrap())).collect();
+        let header = format!("From: erp@contoso.com\r\n{}Subject: s\r\n", fields.concat());
+        let strangers = if rewrite { Strangers::Rewrite } else { Strangers::Refuse };
+        let settled = settle(header.as_bytes(), Addressees { now: &now, ever: &now }, strangers);
+        match settled {
+            Ok(settled) => {
+                let message = [&settled[..], b"\r\nHello\r\n"].concat();
+                prop_assert_eq!(receivers(&message), to);
+                prop_assert!(settled.starts_with(b"From: erp@contoso.com\r\n"));
+            }
+            Err(error) => prop_assert!(!rewrite, "{error}: {header:?}"),
+        }
     }
 }
 

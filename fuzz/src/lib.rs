@@ -6,6 +6,7 @@
 //! use nothing that only one of the two has.
 
 pub mod address;
+pub mod addressed;
 pub mod client;
 pub mod command;
 pub mod config;
@@ -27,6 +28,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them.
 pub const TARGETS: &[Target] = &[
     ("address", address::check),
+    ("addressed", addressed::check),
     ("client", client::check),
     ("command", command::check),
     ("config", config::check),

@@ -35,7 +35,11 @@ pub(super) async fn all(desk: &Desk) -> Vec<Account> {
     let now = SystemTime::now();
     let mut tokens = desk.keeper.status();
     let mut standings = desk.delivery.standings();
+    let health = desk.delivery.health();
     for account in &mut all {
+        if let Some(way) = health.way(&account.name) {
+            account.transport = way.to_owned();
+        }
         let token = tokens.iter().position(|status| status.account == account.name);
         account.token = token.map(|index| Token::new(tokens.swap_remove(index), now));
         let standing = standings.iter().position(|standing| standing.account == account.name);

@@ -5,12 +5,13 @@
 //! a doubt and decides nothing. No mail is sent unless one is given ([`Trial`]).
 
 mod explain;
+mod graph;
 mod mail;
 mod reach;
 pub mod setup;
 mod token;
 
-use crate::config::{Account, Grant, Login, Sasl, Upstream, UpstreamTls};
+use crate::config::{Account, Grant, Login, Sasl, Transport, Upstream, UpstreamTls};
 use crate::delivery::words::clean;
 use crate::diagnosis::Class;
 use crate::mail::{Address, BodyKind, Envelope};
@@ -19,7 +20,7 @@ use crate::oauth::claims::Claims;
 use crate::smtp::Reply;
 use crate::smtp::offer::Offer;
 use crate::tls;
-use crate::upstream::smtp::{probe, probe_connect, probe_tls};
+use crate::upstream::smtp::{Pool, probe, probe_connect, probe_tls};
 use crate::upstream::{Credential, Failure, Stage};
 use bytes::Bytes;
 use rustls::ClientConfig;
@@ -52,12 +53,14 @@ pub enum Step {
     Auth,
     /// Whether the sender is taken.
     Mail,
+    /// Whether Graph lets this token send from the mailbox.
+    Graph,
     /// A mail, where one was given.
     Send,
 }
 
 impl Step {
-    const ALL: [Step; 11] = [
+    const ALL: [Step; 12] = [
         Step::Dns,
         Step::Tcp,
         Step::Proxy,
@@ -68,6 +71,7 @@ impl Step {
         Step::Ehlo,
         Step::Auth,
         Step::Mail,
+        Step::Graph,
         Step::Send,
     ];
 
@@ -84,6 +88,7 @@ impl Step {
             Step::Ehlo => "EHLO",
             Step::Auth => "AUTH",
             Step::Mail => "MAIL",
+            Step::Graph => "Graph",
             Step::Send => "send",
         }
     }
@@ -142,7 +147,22 @@ pub async fn walk(
     mut tell: impl FnMut(Step, Finding),
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let end = steps(account, hostname, tokens, trial, &mut outcome.claims, &mut tell).await;
+    let claims = &mut outcome.claims;
+    let end = match &account.transport {
+        Transport::Graph(_) => graph::steps(account, tokens, trial, claims, &mut tell).await,
+        Transport::Smtp => steps(account, hostname, tokens, trial, claims, &mut tell).await,
+        Transport::Auto(_) => {
+            let end = steps(account, hostname, tokens, trial, claims, &mut tell).await;
+            match end {
+                // It may be that for which there is the detour.
+                Err((Step::Auth, trouble)) => {
+                    tell(Step::Auth, Finding::Doubt(trouble));
+                    graph::detour(account, tokens, trial, &mut tell).await
+                }
+                end => end,
+            }
+        }
+    };
     if let Err((broken_at, trouble)) = end {
         tell(broken_at, Finding::Broken(trouble.clone()));
         for step in Step::ALL.into_iter().filter(|step| *step > broken_at) {
@@ -158,7 +178,17 @@ pub async fn walk(
 /// Whether an account has no such step.
 fn is_left_out(step: Step, account: &Account, trial: &Trial) -> bool {
     let upstream = &account.upstream;
+    if let Transport::Graph(settings) = &account.transport {
+        return match step {
+            Step::Proxy | Step::Smtp | Step::Ehlo | Step::Auth | Step::Mail => true,
+            Step::Dns | Step::Tcp => graph::is_proxied(account),
+            Step::Tls => settings.url.scheme() != "https",
+            Step::Send => trial.mail.is_none(),
+            Step::Token | Step::Claims | Step::Graph => false,
+        };
+    }
     match step {
+        Step::Graph => true,
         Step::Dns | Step::Tcp => upstream.proxy.is_some(),
         Step::Proxy => upstream.proxy.is_none(),
         Step::Smtp => upstream.tls != UpstreamTls::StartTls,
@@ -316,7 +346,8 @@ async fn log_in(
     let reply = answer.map_err(|failure| (Step::Mail, broken(failure)))?;
     tell(Step::Mail, Finding::Good(format!("{sender} as sender: {}", clean(&reply.to_string()))));
     if let Some((_, message)) = &trial.mail {
-        let reply = mail::send((settings, hostname, trust), credential, &envelope, message).await;
+        let reply =
+            mail::send(&Pool::new(settings, hostname, trust), credential, &envelope, message).await;
         let reply = reply.map_err(|failure| (Step::Send, broken(&failure)))?;
         tell(Step::Send, Finding::Good(clean(&reply.to_string())));
     }

@@ -4,7 +4,7 @@
 //! reason. The texts stand in `diagnosis::token`.
 
 use super::Trouble;
-use crate::config::Account;
+use crate::config::{Account, Audience};
 use crate::diagnosis::fill;
 use crate::diagnosis::token::{self, Row};
 use crate::oauth::claims::Claims;
@@ -67,8 +67,22 @@ pub(super) fn doubts(claims: &Claims, account: &Account, now: SystemTime) -> Vec
         return Vec::new();
     }
     let mut found = Vec::new();
-    found.extend(audience(claims, &account.upstream.host));
-    if claims.is_of_application() {
+    let is_graph = account.transport.audience() == Audience::Graph;
+    if is_graph {
+        found.extend((!is_for_graph(claims)).then_some(&token::NOT_GRAPH));
+        if claims.is_of_application() {
+            let may = has(&claims.roles, "Mail.Send");
+            found.extend((!may).then_some(&token::GRAPH_ROLES));
+        } else {
+            let may = has(&claims.scopes, "Mail.Send") || has(&claims.scopes, "Mail.Send.Shared");
+            found.extend((!may).then_some(&token::GRAPH_NO_SCOPE));
+        }
+    } else {
+        found.extend(audience(claims, &account.upstream.host));
+    }
+    if is_graph {
+        // What SMTP needs means nothing there.
+    } else if claims.is_of_application() {
         if !claims.roles.is_empty() && !has(&claims.roles, "SMTP.SendAsApp") {
             let ews = claims.roles.iter().all(|role| role == "full_access_as_app");
             found.push(if ews { &token::EWS } else { &token::ROLES });
@@ -134,9 +148,16 @@ fn is_entra(account: &Account, claims: &Claims) -> bool {
     claims.tenant.is_some() || account.oauth.token_url.path().contains(ISSUED_BY_ENTRA)
 }
 
+/// Where nothing is said, nothing speaks against it.
+fn is_for_graph(claims: &Claims) -> bool {
+    let Some(audience) = claims.audience.as_deref() else { return true };
+    let audience = audience.trim_end_matches('/');
+    GRAPH.iter().any(|graph| graph.eq_ignore_ascii_case(audience))
+}
+
 fn audience(claims: &Claims, host: &str) -> Option<&'static Row> {
     let audience = claims.audience.as_deref()?.trim_end_matches('/');
-    if GRAPH.iter().any(|graph| graph.eq_ignore_ascii_case(audience)) {
+    if is_for_graph(claims) {
         return Some(&token::GRAPH);
     }
     let known = EXCHANGE.iter().find(|(name, _)| name.eq_ignore_ascii_case(audience));

@@ -133,8 +133,37 @@ pub static PERSON: Row = row(
      admin center > Users > {mailbox}",
 );
 
+/// Made for Exchange, and the mail goes by Graph.
+pub static NOT_GRAPH: Row = row(
+    "not-graph",
+    Administrator,
+    "the token is made for {audience}, not for Microsoft Graph: Graph answers 401",
+    "leave `scope` out of [account.oauth] of account \"{account}\" (an application's is \
+     https://graph.microsoft.com/.default, a person's https://graph.microsoft.com/Mail.Send offline_access)",
+);
+/// Roles at Graph, but not the one.
+pub static GRAPH_ROLES: Row = row(
+    "no-mail-send",
+    Administrator,
+    "the application's permissions ({roles}) do not hold Mail.Send: only a role in Exchange could let it in",
+    "Entra admin center > App registrations > {client_id} > API permissions > Add a permission > Microsoft Graph > \
+     Application permissions > Mail.Send, then Grant admin consent; or in Exchange Online PowerShell assign the role \
+     Application Mail.Send for {mailbox}",
+);
+/// A person's token that may not send by Graph.
+pub static GRAPH_NO_SCOPE: Row = row(
+    "no-mail-send-scope",
+    SignIn,
+    "nobody has allowed the application to send by Graph: Mail.Send is not among the token's scopes",
+    "Entra admin center > App registrations > {client_id} > API permissions > Add a permission > Microsoft Graph > \
+     Delegated permissions > Mail.Send, Grant admin consent, then sign in again for account \"{account}\"",
+);
+
 /// Every row.
-pub static ROWS: [&Row; 12] = [
+pub static ROWS: [&Row; 15] = [
+    &NOT_GRAPH,
+    &GRAPH_ROLES,
+    &GRAPH_NO_SCOPE,
     &GRAPH,
     &AUDIENCE,
     &CLOUD,

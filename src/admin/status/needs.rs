@@ -145,6 +145,7 @@ mod tests {
             name: "erp".into(),
             mailbox: "erp@contoso.com".into(),
             grant: "client_credentials".into(),
+            transport: "smtp".into(),
             upstream: "smtp.office365.com:587".into(),
             token_url: String::new(),
             scope: String::new(),

@@ -1,7 +1,7 @@
 //! One account: what the configuration says of it, and how it stands. Pure.
 
 use super::Time;
-use crate::config::{self, Limit};
+use crate::config::{self, Limit, Transport};
 use crate::delivery::Standing;
 use crate::oauth::AccountStatus;
 use crate::oauth::token::Condition;
@@ -17,7 +17,10 @@ pub struct Account {
     pub mailbox: String,
     /// How a token is had: the word of the configuration.
     pub grant: String,
-    /// The server that takes the mail, `smtp.office365.com:587`.
+    /// Which way its mail goes: `smtp` or `graph`; with transport = "auto" the way it goes now.
+    #[serde(default)]
+    pub transport: String,
+    /// The server that takes the mail, `smtp.office365.com:587` or `graph.microsoft.com`.
     pub upstream: String,
     /// The endpoint that gives tokens.
     pub token_url: String,
@@ -95,7 +98,14 @@ impl Account {
             name: account.name.clone(),
             mailbox: account.mailbox.to_string(),
             grant: account.grant.word().to_owned(),
-            upstream: format!("{}:{}", upstream.host, upstream.port),
+            transport: match account.transport {
+                Transport::Graph(_) => "graph".to_owned(),
+                Transport::Smtp | Transport::Auto(_) => "smtp".to_owned(),
+            },
+            upstream: match account.transport {
+                Transport::Graph(_) => account.server().to_owned(),
+                _ => format!("{}:{}", upstream.host, upstream.port),
+            },
             token_url: account.oauth.token_url.to_string(),
             scope: account.oauth.scope.clone(),
             connections: limit(upstream.connections),

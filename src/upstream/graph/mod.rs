@@ -114,6 +114,17 @@ impl Graph {
         }
     }
 
+    /// Asks the root for anything, without a token: whoever answers has shown a good certificate.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub async fn greet(&self) -> Result<(), Failure> {
+        let client = self.client.load();
+        let client = client.as_ref().as_ref().map_err(|fault| at(Stage::Connect, fault.clone()))?;
+        let request = client.get(self.settings.url.clone());
+        self.ask(request, self.times.command_timeout, false).await.map(drop)
+    }
+
     async fn send(
         &self,
         outgoing: Outgoing<'_>,
