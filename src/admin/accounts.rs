@@ -2,8 +2,9 @@
 
 use super::answer::Refusal;
 use super::desk::Desk;
-use super::wire::{Account, Token};
+use super::wire::{Account, Time, Token};
 use crate::oauth::certificate;
+use crate::oauth::ends::What;
 use axum::Json;
 use axum::extract::{Path, State};
 use std::sync::Arc;
@@ -26,9 +27,14 @@ pub(super) async fn show(
 /// How every account stands, in the order of the configuration.
 pub(super) async fn all(desk: &Desk) -> Vec<Account> {
     let accounts = desk.scene.load().accounts.clone();
-    // Certificates are read from the disk.
+    let keeper = desk.keeper.clone();
+    // Certificates and sign-ins are read from the disk.
     let described = move || {
-        let describe = |account: &Arc<_>| describe(account);
+        let describe = |account: &Arc<_>| {
+            let ends = keeper.ends(account);
+            let sign_in = ends.iter().find(|end| end.what == What::SignIn);
+            Account { sign_in_expires: sign_in.map(|end| Time(end.at)), ..describe(account) }
+        };
         accounts.iter().map(describe).collect::<Vec<_>>()
     };
     let mut all = tokio::task::spawn_blocking(described).await.unwrap_or_default();

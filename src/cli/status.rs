@@ -163,7 +163,7 @@ mod tests {
             "name": "erp", "mailbox": "erp@contoso.com", "grant": "client_credentials",
             "upstream": "smtp.office365.com:587", "token_url": "", "scope": "", "connections": 3,
             "messages_per_minute": 30, "senders": [], "networks": [], "certificate_expires": null,
-            "client_secret_expires": null, "pause": null,
+            "client_secret_expires": null, "sign_in_expires": null, "pause": null,
             "token": {"condition": "active", "good_until": "1970-01-01T03:00:00Z", "failures": 0, "error": null}
         }],
         "lanes": [{

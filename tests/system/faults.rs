@@ -20,6 +20,13 @@ fn quick(world: &World) -> Daemon {
     world.start(&world.config(&format!("{}{QUICK}", World::listener("")))).run()
 }
 
+/// The same, each mail by MAIL, RCPT, DATA and its body, so that each stage is met on its own.
+fn step_by_step(world: &World) -> Daemon {
+    let more = format!("{}{QUICK}", World::listener(""));
+    let upstream = "messages_per_minute = \"unlimited\"\nchunking = \"off\"\n";
+    world.start(&world.config_with(&more, upstream)).run()
+}
+
 fn submit(daemon: &Daemon, to: &[&str], subject: &str) {
     let reply = Client::submit(daemon.address(), to, subject);
     assert!(reply.starts_with("250 2.0.0"), "{subject}: {reply}");
@@ -216,12 +223,28 @@ fn b04_a_connection_cut_at_each_stage_costs_a_try_and_the_mail_goes_out_once() {
     world.faults(|faults| {
         faults.smtp.drop_at = points.map(|point| (point, Switch::Times(1))).into();
     });
-    let daemon = quick(&world);
+    let daemon = step_by_step(&world);
     submit(&daemon, &["ann@example.org"], "cut");
     assert_eq!(world.messages(1).len(), 1);
     let left = world.sandbox.faults().smtp.drop_at;
     assert!(left.values().all(|switch| *switch == Switch::Off), "each was met: {left:?}");
     assert!(world.sandbox.statistics().connections >= points.len() as u64);
+}
+
+#[test]
+fn b04_a_flight_cut_before_its_first_answer_is_uncertain_and_one_that_is_answered_is_not() {
+    let world = World::new();
+    let daemon = quick(&world);
+    world.faults(|faults| {
+        faults.smtp.replies = [(Stage::Mail, once("421 4.3.2 not now"))].into();
+    });
+    submit(&daemon, &["ann@example.org"], "told");
+    world.messages(1);
+    assert!(!daemon.log.text().contains("possibly delivered"), "an answer is certain");
+    world.faults(|faults| faults.smtp.drop_at = [(Point::Mail, Switch::Times(1))].into());
+    submit(&daemon, &["bob@example.org"], "not told");
+    daemon.log.wait_for("possibly delivered");
+    assert_eq!(world.sandbox.messages().len(), 1);
 }
 
 #[test]
@@ -259,7 +282,7 @@ fn b05_answers_of_each_stage_are_judged_by_stage_and_code() {
         let stages = early.into_iter().chain(late);
         faults.smtp.replies = stages.map(|stage| (stage, once("451 4.3.0 not now"))).collect();
     });
-    let daemon = quick(&world);
+    let daemon = step_by_step(&world);
     submit(&daemon, &["patient@example.org"], "4xx");
     assert_eq!(world.messages(1)[0].recipients(), ["patient@example.org"]);
     world.faults(|faults| {

@@ -70,6 +70,7 @@ fn of_account(account: &Account, now: SystemTime) -> Vec<Need> {
     let ends = [
         ("certificate", account.certificate_expires, "upload another one and replace the file"),
         ("client secret", account.client_secret_expires, "make another one and replace it"),
+        ("sign-in", account.sign_in_expires, "let its person sign in again"),
     ];
     for (what, end, remedy) in ends {
         let Some(Time(end)) = end else { continue };
@@ -155,6 +156,7 @@ mod tests {
             networks: Vec::new(),
             certificate_expires: None,
             client_secret_expires: None,
+            sign_in_expires: None,
             token: None,
             pause: None,
         }

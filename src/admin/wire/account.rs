@@ -38,6 +38,9 @@ pub struct Account {
     pub certificate_expires: Option<Time>,
     /// Until when its client secret is good, where the configuration says so.
     pub client_secret_expires: Option<Time>,
+    /// Until when its sign-in is good unless it is used; null where none is stored or that is not known.
+    #[serde(default)]
+    pub sign_in_expires: Option<Time>,
     /// Its token; null where no daemon was asked.
     pub token: Option<Token>,
     /// Why it sends nothing now; null where it does.
@@ -114,6 +117,7 @@ impl Account {
             networks: account.networks.iter().map(ToString::to_string).collect(),
             certificate_expires: certificate_expires.map(Time),
             client_secret_expires: account.client_secret_expires.map(Time),
+            sign_in_expires: None,
             token: None,
             pause: None,
         }

@@ -98,6 +98,7 @@ fn whole(account: &Account, now: SystemTime) -> String {
     let ends = [
         ("certificate ends", account.certificate_expires),
         ("client secret ends", account.client_secret_expires),
+        ("sign-in ends", account.sign_in_expires),
     ];
     rows.extend(ends.into_iter().filter_map(|(name, end)| Some((name, end?.to_string()))));
     if let Some(error) = account.token.as_ref().and_then(|token| token.error.as_ref()) {
@@ -146,6 +147,7 @@ mod tests {
             networks: Vec::new(),
             certificate_expires: Some(end(0)),
             client_secret_expires: None,
+            sign_in_expires: None,
             token: Some(Token {
                 condition: "failed".into(),
                 good_until: None,

@@ -122,6 +122,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             return Begun::DayIsFull(until.duration_since(now).unwrap_or_default());
         }
         let charge = self.day.take(open.len(), now);
+        self.show_day(now);
         if self.start(index, entry, Errand::Send(open, charge.clone())) {
             return Begun::Yes;
         }
