@@ -1,4 +1,4 @@
-//! `submitd sandbox`: a simulated Exchange Online and Entra ID, to try programs and configurations without
+//! `submitd sandbox`: a simulated Exchange Online, Microsoft Graph and Entra ID, to try programs and configurations without
 //! a tenant. It prints where everything is and the account that goes into submitd's configuration.
 
 use super::exit;
@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Simulate Exchange Online and Entra ID on this machine.
+/// Simulate Exchange Online, Microsoft Graph and Entra ID on this machine.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where the mail server listens (port 0: a free one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1587")]
     pub smtp: SocketAddr,
-    /// Where token endpoint and control page listen (port 0: a free one)
+    /// Where token endpoint, Microsoft Graph and control page listen (port 0: a free one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8587")]
     pub web: SocketAddr,
     /// Write each mail into this directory, as 000001.eml and 000001.json
@@ -26,11 +26,12 @@ pub struct Args {
     /// Let each mailbox send as anybody; Exchange refuses a foreign From
     #[arg(long)]
     pub send_as_anyone: bool,
-    /// Let something go wrong, such as smtp.no_starttls=true, token.error=AADSTS7000222 or
+    /// Let something go wrong, such as smtp.no_starttls=true, token.error=AADSTS7000222,
+    /// graph.answers.send_mail=503, smtp.auth=tenant_disabled or
     /// "smtp.replies.mail=451 4.7.500 Server busy"; /sandbox/faults shows all names
     #[arg(long = "fault", value_name = "NAME=VALUE")]
     pub faults: Vec<String>,
-    /// Lift the limits on connections, mails a minute and recipients a day
+    /// Lift the limits on connections, requests at once, mails a minute and recipients a day
     #[arg(long)]
     pub unlimited: bool,
 }
@@ -90,13 +91,18 @@ fn welcome(sandbox: &Sandbox) -> String {
     format!(
         "# Simulated Exchange Online: {} (STARTTLS, AUTH XOAUTH2)\n\
          # Simulated Entra ID:        {}\n\
+         # Simulated Microsoft Graph: {}\n\
          # Mails, counters, faults:   {}/sandbox\n\
          # Put this into submitd.toml, then: submitd check --config submitd.toml\n\
-         # Ctrl-C ends the sandbox.\n\n{}",
+         # Ctrl-C ends the sandbox.\n\n{}\n\
+         # The same by Microsoft Graph: transport = \"graph\" in [[account]], and\n\
+         # [account.graph]\n# url = \"{}\"\n",
         sandbox.smtp_addr(),
         sandbox.token_url(),
+        sandbox.graph_url(),
         sandbox.web_url(),
         sandbox.account_toml(),
+        sandbox.graph_url(),
     )
 }
 
