@@ -192,8 +192,9 @@ const EMPTY_WORDS: &[&str] = &[
     "Impl",
 ];
 
-/// The standards' own words: DATA is a command of RFC 5321.
-const WORDS_OF_STANDARDS: &[(&str, &str)] = &[("smtp/", "Data")];
+/// The standards' own words: DATA is a command of RFC 5321, and `http_body::Body` calls its octets so.
+const WORDS_OF_STANDARDS: &[(&str, &str)] =
+    &[("smtp/", "Data"), ("upstream/graph/flow.rs", "Data")];
 
 /// A file of `src`, as the rules see it.
 struct Source {

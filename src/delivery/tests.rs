@@ -3,6 +3,7 @@
 //! Time is paused: it jumps ahead whenever all wait. The store writes in a thread of its own, so time
 //! may jump while it writes; a test may therefore ask "not before", never "not after".
 
+mod detour;
 mod portions;
 
 use super::direct::Passages;
@@ -16,7 +17,7 @@ use crate::secret::Secret;
 use crate::smtp::{Enhanced, Reply};
 use crate::upstream::{Credential, Failure, Fault, Outcome, Outgoing, Stage};
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// What the courier saw of one try.
 #[derive(Clone, Debug)]

@@ -356,6 +356,59 @@ mod tests {
     }
 
     #[test]
+    fn b24_graphs_answers() {
+        let http = |stage, status, code: &str, seconds: Option<u64>| Failure {
+            stage,
+            fault: Fault::Http {
+                status,
+                code: code.to_owned(),
+                text: String::new(),
+                retry_after: seconds.map(Duration::from_secs),
+            },
+        };
+        for (status, code, expected) in [
+            (200, "", "retry"),
+            (307, "", "retry"),
+            (400, "ErrorInvalidRecipients", "bounce 5.0.0"),
+            (400, "else", "bounce 5.0.0"),
+            (401, "InvalidAuthenticationToken", "renew Administrator"),
+            (403, "ErrorSendAsDenied", "bounce 5.7.1"),
+            (403, "ErrorAccessDenied", "pause Administrator"),
+            (403, "", "pause Administrator"),
+            (404, "ErrorInvalidUser", "pause Administrator"),
+            (404, "", "pause Administrator"),
+            (409, "", "retry"),
+            (413, "", "bounce 5.3.4"),
+            (429, "ApplicationThrottled", "busy"),
+            (429, "ErrorExceededMessageLimit", "quota"),
+            (500, "", "uncertain"),
+            (502, "", "uncertain"),
+            (503, "", "busy"),
+            (504, "", "uncertain"),
+            (507, "", "pause Administrator"),
+        ] {
+            let verdict = judge(&http(Stage::Posted, status, code, None));
+            assert_eq!(word(&verdict), expected, "{status} {code}");
+            // Before the last octet nothing was sent, whatever is said.
+            let early = judge(&http(Stage::Body, status, code, None));
+            assert!(!matches!(early, Verdict::Uncertain), "{status} {code}");
+        }
+        for fault in [Fault::Closed, Fault::Timeout, Fault::Network("reset".into())] {
+            let lost = |stage| word(&judge(&Failure { stage, fault: fault.clone() }));
+            assert_eq!(lost(Stage::Posted), "uncertain", "{fault}");
+            assert_eq!(lost(Stage::Body), "retry", "{fault}");
+            assert_eq!(lost(Stage::Connect), "retry server", "{fault}");
+        }
+        let Verdict::Busy { retry_after, .. } = judge(&http(Stage::Posted, 429, "", Some(30)))
+        else {
+            panic!("busy")
+        };
+        assert_eq!(retry_after, Some(Duration::from_secs(30)));
+        let unfit = Failure { stage: Stage::Body, fault: Fault::Unfit("strangers".into()) };
+        assert_eq!(word(&judge(&unfit)), "bounce 5.6.0");
+    }
+
+    #[test]
     fn b05_every_stage_by_code() {
         for stage in ALL {
             let early = stage < Stage::Mail;

@@ -8,14 +8,14 @@
 //! done in `response` and `diagnosis`.
 
 use super::ends::End;
+use super::kept::{Kept, is_latest, is_tokenless, pace_of, same_credential, unknown};
 use super::provider::Provider;
 use super::renewal::{Keeping, Refresh, now, told};
 use super::response::Fault;
 use super::token::{Condition, Demand, Pace};
 use super::vault::{KeySource, Vault, VaultError};
 use super::{AccessToken, TokenError, TokenSource, request};
-use crate::config::{Account, Audience, Grant, OAuth, Transport};
-use crate::diagnosis::Class;
+use crate::config::{Account, Audience, OAuth, Transport};
 use crate::secret::Secret;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -24,9 +24,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// Exchange's endpoints for high-volume mail; they refuse tokens with less than ten minutes to live.
-const HIGH_VOLUME: [&str; 2] = ["smtp.hve.mx.microsoft", "smtp-hve.office365.com"];
 
 /// Tokens for all accounts. Dropping it ends the renewals.
 #[derive(Debug)]
@@ -39,26 +36,6 @@ pub struct Keeper {
     vault: Mutex<Option<Arc<Vault>>>,
     accounts: ArcSwap<HashMap<String, Kept>>,
     bell: Arc<Notify>,
-}
-
-/// One account and the credential it uses.
-#[derive(Clone, Debug)]
-struct Kept {
-    account: Arc<Account>,
-    keeping: Arc<Keeping>,
-    /// With transport = "auto": the token for Graph, by the same sign-in. Asked for when it is needed.
-    detour: Option<Arc<Keeping>>,
-}
-
-impl Kept {
-    fn keepings(&self) -> impl Iterator<Item = &Arc<Keeping>> {
-        std::iter::once(&self.keeping).chain(&self.detour)
-    }
-
-    fn keeping_for(&self, audience: Audience) -> &Arc<Keeping> {
-        let detour = self.detour.as_ref();
-        detour.filter(|_| audience != self.account.transport.audience()).unwrap_or(&self.keeping)
-    }
 }
 
 /// Why a sign-in was not taken over, or not forgotten.
@@ -255,27 +232,12 @@ impl Keeper {
         let Transport::Auto(graph) = &account.transport else { return None };
         let oauth = OAuth { scope: graph.scope.clone(), ..account.oauth.clone() };
         let asker = Arc::new(Account { oauth, ..Account::clone(account) });
-        let same = |old: &&Arc<Keeping>| {
-            let refresh = match (&old.refresh, &keeping.refresh) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (one, other) => one.is_none() && other.is_none(),
-            };
-            refresh && same_credential(&old.account, &asker)
-        };
-        if let Some(same) = old.and_then(|old| old.detour.as_ref()).filter(same) {
-            return Some(Arc::clone(same));
+        if let Some(same) = old.and_then(|old| old.detour_of(&asker, keeping)) {
+            return Some(same);
         }
-        let pace = self.pace_of(account);
+        let pace = pace_of(self.pace, account);
         let refresh = keeping.refresh.clone();
         Some(Arc::new(Keeping::new(&asker, &self.provider, refresh, pace, &self.bell)))
-    }
-
-    fn pace_of(&self, account: &Account) -> Pace {
-        Pace {
-            strict: is_high_volume(account) || self.pace.strict,
-            once: matches!(account.grant, Grant::Password { .. }),
-            ..self.pace
-        }
     }
 
     /// Whether our key opens everything that is stored.
@@ -362,7 +324,7 @@ impl Keeper {
             }
             _ => None,
         };
-        Keeping::new(account, &self.provider, refresh, self.pace_of(account), &self.bell)
+        Keeping::new(account, &self.provider, refresh, pace_of(self.pace, account), &self.bell)
     }
 }
 
@@ -420,44 +382,12 @@ impl TokenSource for Keeper {
     }
 }
 
-fn unknown(account: &str) -> TokenError {
-    TokenError {
-        class: Class::Administrator,
-        message: format!("there is no account {account:?}"),
-        remedy: Some(format!("add [[account]] name = {account:?} to the configuration")),
-        retry_after: None,
-    }
-}
-
-fn same_credential(one: &Account, other: &Account) -> bool {
-    // A refresh token belongs to the account in whose name it is stored.
-    let shared = request::seed(one).is_none() || one.name == other.name;
-    shared
-        && one.grant == other.grant
-        && one.oauth == other.oauth
-        && is_high_volume(one) == is_high_volume(other)
-}
-
-/// Whether there is no token to be had: a smart host.
-fn is_tokenless(account: &Account) -> bool {
-    account.grant == Grant::Tokenless
-}
-
-/// Whether nobody signed in since, here or by another process.
-fn is_latest(keeping: &Keeping, vault: Option<&Arc<Vault>>) -> bool {
-    let (Some(refresh), Some(vault)) = (&keeping.refresh, vault) else { return true };
-    let stored = vault.stored(&keeping.account.name, &refresh.seed);
-    refresh.sign_in == stored.map_or(0, |stored| stored.sign_in)
-}
-
-fn is_high_volume(account: &Account) -> bool {
-    HIGH_VOLUME.iter().any(|host| account.upstream.host.eq_ignore_ascii_case(host))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::stand_in::{Reply, StandIn, app_only, application, delegated, signed_in};
     use super::*;
+    use crate::config::Grant;
+    use crate::diagnosis::Class;
     use std::future::Future;
     use std::pin::pin;
     use std::task::Poll;
@@ -498,6 +428,43 @@ mod tests {
         let mut changed = keeping.changed.subscribe();
         keeping.ask(&mut keeping.credential());
         changed.changed().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn b24_one_sign_in_gives_tokens_for_two_services() {
+        let house = House::build().await;
+        house.idp.will([
+            Reply::token("smtp", Some("second"), 3600),
+            Reply::token("graph", Some("third"), 3600),
+        ]);
+        let graph = crate::config::Graph {
+            url: "https://graph.microsoft.com/v1.0".parse().unwrap(),
+            scope: "https://graph.microsoft.com/Mail.Send offline_access".to_owned(),
+            recipients: Default::default(),
+            upload: crate::config::Upload::Off,
+            max_size: 1,
+            is_me: true,
+        };
+        let account = Account {
+            transport: Transport::Auto(graph),
+            ..delegated("erp", &house.idp.url, "first")
+        };
+        let keeper = house.keeper([account.clone()]);
+        assert_eq!(token(&keeper).await, "smtp");
+        let by_graph = keeper.access_token_for("erp", Audience::Graph).await.unwrap();
+        assert_eq!(by_graph.secret.expose(), "graph");
+        assert_eq!(house.idp.field(2, "refresh_token"), "second", "what came back is used by both");
+        assert_eq!(house.idp.field(1, "scope"), "https://outlook.office365.com/.default");
+        assert!(house.idp.field(2, "scope").contains("Mail.Send"));
+        // Each has its own token, and a reload keeps both.
+        keeper.replace(&[Arc::new(account)]).unwrap();
+        assert_eq!(token(&keeper).await, "smtp");
+        let again = keeper.access_token_for("erp", Audience::Graph).await.unwrap();
+        assert_eq!((again.secret.expose(), house.idp.count()), ("graph", 2));
+        keeper.refuse_for("erp", Audience::Graph, &again);
+        assert_eq!(token(&keeper).await, "smtp");
+        keeper.access_token_for("erp", Audience::Graph).await.unwrap();
+        assert_eq!(house.idp.field(3, "refresh_token"), "third");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

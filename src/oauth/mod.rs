@@ -3,7 +3,7 @@
 //! `token`, `request` and `response` are pure: state, question, answer. `provider` carries a question
 //! to the endpoint with the proofs that `assertion` signs by `certificate`; `managed` asks the host we run
 //! on, `broker` another program; `login` lets a person sign in; `vault` keeps refresh tokens, `renewal` is one
-//! credential at work, `keeper` joins all into the [`TokenSource`] of the program. `claims` reads a token for
+//! credential at work, `keeper` (with `kept`, what it has of one account) joins all into the [`TokenSource`] of the program. `claims` reads a token for
 //! people who look for a fault. Nothing here knows SMTP.
 
 mod assertion;
@@ -14,6 +14,7 @@ mod der;
 pub mod ends;
 mod granted;
 pub mod keeper;
+mod kept;
 pub mod login;
 mod managed;
 mod pkcs12;

@@ -4,8 +4,8 @@
 //! only once it was shown to work, and is left for SMTP now and then. Who says so is `delivery`.
 
 use super::graph::Graph;
-use super::smtp::Pool;
-use super::{Courier, Credential, Outcome, Outgoing};
+use super::smtp::{Pool, Transit};
+use super::{Courier, Credential, Failure, Fault, Outcome, Outgoing, Stage};
 use crate::config::{Account, Audience, Transport};
 use rustls::ClientConfig;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,6 +107,20 @@ impl Courier for Way {
         }
     }
 
+    async fn transit(&self, credential: &Credential, is_fresh: bool) -> Result<Transit, Failure> {
+        match self {
+            Self::Smtp(pool) => pool.transit(credential, is_fresh).await,
+            Self::Auto(detour) if credential.audience == Audience::Smtp => {
+                detour.smtp.transit(credential, is_fresh).await
+            }
+            Self::Graph(_) | Self::Auto(_) => {
+                let text = "mail by Graph is taken only by a listener with mode = \"queue\"";
+                let fault = Fault::Local(text.to_owned());
+                Err(Failure { stage: Stage::Connect, fault })
+            }
+        }
+    }
+
     fn audience(&self) -> Audience {
         match self {
             Self::Smtp(_) => Audience::Smtp,
@@ -144,6 +158,24 @@ impl Courier for Way {
             Self::Smtp(pool) => pool.close_idle().await,
             Self::Graph(_) => {}
             Self::Auto(detour) => detour.smtp.close_idle().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b24_the_course_is_kept_for_an_hour_and_then_smtp_is_asked() {
+        let now = Instant::now();
+        for (course, expected) in [
+            (Course::Smtp, Audience::Smtp),
+            (Course::Trying, Audience::Graph),
+            (Course::Graph { until: now + LOOK_AGAIN }, Audience::Graph),
+            (Course::Graph { until: now }, Audience::Smtp),
+        ] {
+            assert_eq!(course.audience(now), expected, "{course:?}");
         }
     }
 }
