@@ -4,14 +4,16 @@
 //! sent, no more of them than fit into one transaction, and that it does not end before what happened is
 //! durably noted: while the store refuses, the lane it belongs to is stopped rather than a mail sent twice.
 
+mod detour;
 mod settle;
 
 use super::plan::{self, Answers, Lesson, Plan, Rules};
 use super::room::Turn;
-use super::verdict::{Pause, Verdict, is_smtp_off, judge};
+use super::verdict::{Pause, Verdict, judge};
 use super::words::clean;
 use super::{Claim, Settings, Shared, random};
 use crate::config::{Account, Audience};
+use crate::diagnosis::{Class, fill};
 use crate::mail::Envelope;
 use crate::oauth::{AccessToken, TokenError, TokenSource};
 use crate::queue::body::Reader;
@@ -177,70 +179,30 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
                 }
             }
         }
+        self.advise(&answers);
         let now = (self.settings.clock)();
         let plan = plan::plan(&self.entry, &answers, &self.rules(), now, jitter());
         let charged = charged.into_inner();
         Tried { plan, reached: true, taken: taken(&answers), charged }
     }
 
-    /// Where SMTP AUTH is switched off and there is another way: the mail by that, with a token for it.
-    /// None where it was not turned, or the other way does not work either: what SMTP said then counts.
-    async fn turned(
-        &self,
-        audience: Audience,
-        answers: &Answers,
-        open: &[usize],
-        charge: Option<&Charge>,
-        charged: &AtomicBool,
-    ) -> Option<Answers> {
-        let (name, courier) = (self.member.account.name.as_str(), &self.member.courier);
-        if audience == Audience::Graph {
-            if works(answers) == Some(false) && courier.detoured(false) {
-                self.shared.health.goes_by(name, "smtp");
-            }
-            return None;
-        }
-        let is_off = |(_, result): &plan::Heard| result.as_ref().is_err_and(is_smtp_off);
-        if !answers.heard.iter().any(is_off) {
-            if works(answers) == Some(true) && courier.back() {
-                info!(account = name, "SMTP AUTH is switched on again; mail goes by SMTP");
-                self.shared.health.goes_by(name, "smtp");
-            }
-            return None;
-        }
-        if !courier.detour() {
-            return None;
-        }
-        let token = match self.shared.tokens.access_token_for(name, Audience::Graph).await {
-            Ok(token) => token,
-            Err(error) => {
-                courier.detoured(false);
-                warn!(account = name, %error, "SMTP AUTH is switched off, and there is no token for Graph");
-                return None;
-            }
-        };
-        let by_graph = self.deliver(open, (Audience::Graph, token), charge, charged).await;
-        match works(&by_graph) {
-            Some(false) => {
-                courier.detoured(false);
-                let words = by_graph.heard.iter().find_map(|(_, result)| result.as_ref().err());
-                let words = words.map(|failure| clean(&failure.to_string())).unwrap_or_default();
-                warn!(
-                    account = name,
-                    words, "SMTP AUTH is switched off, and Graph does not work either"
-                );
-                return None;
-            }
-            Some(true) if courier.detoured(true) => {
-                warn!(
-                    account = name,
-                    "SMTP AUTH is switched off; mail goes by Graph, and SMTP is tried again now and then"
-                );
-                self.shared.health.goes_by(name, "graph");
-            }
-            _ => {}
-        }
-        Some(by_graph)
+    /// What an administrator can do about a mail that is put off: nobody else would tell him, since the account
+    /// goes on and the sender hears only later.
+    fn advise(&self, answers: &Answers) {
+        let advice =
+            answers.heard.iter().find_map(|(_, result)| match result.as_ref().map_err(judge) {
+                Err(Verdict::Retry { known: Some(known), .. })
+                    if known.class == Class::Administrator =>
+                {
+                    Some((known, result.as_ref().err()?.to_string()))
+                }
+                _ => None,
+            });
+        let Some((known, words)) = advice else { return };
+        let Account { name, mailbox, .. } = &*self.member.account;
+        let names = [("account", name.as_str()), ("mailbox", mailbox.as_str())];
+        let (meaning, remedy) = (fill(known.meaning, &names), fill(known.remedy, &names));
+        warn!(id = %self.entry.id, account = name, words = clean(&words), meaning, remedy, "put off");
     }
 
     /// One go at the upstream; `open` are places in the envelope. Notes whether the charge was stored.
@@ -358,16 +320,6 @@ fn narrowed<'a>(envelope: &'a Envelope, open: &[usize]) -> Cow<'a, Envelope> {
     }
     let recipients = open.iter().filter_map(|index| envelope.recipients.get(*index)).cloned();
     Cow::Owned(Envelope { recipients: recipients.collect(), ..envelope.clone() })
-}
-
-/// Whether the way works for the account: the upstream took or judged the mail, or the account is broken
-/// there; none where nothing of that was heard.
-fn works(answers: &Answers) -> Option<bool> {
-    answers.heard.iter().find_map(|(_, result)| match result.as_ref().map_err(judge) {
-        Ok(_) | Err(Verdict::Bounce { .. }) => Some(true),
-        Err(Verdict::RenewToken { .. } | Verdict::PauseAccount(_)) => Some(false),
-        Err(_) => None,
-    })
 }
 
 fn refused(answers: &Answers) -> bool {
