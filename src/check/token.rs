@@ -80,8 +80,8 @@ pub(super) fn doubts(claims: &Claims, account: &Account, now: SystemTime) -> Vec
     } else {
         found.extend(audience(claims, &account.upstream.host));
     }
-    if is_graph {
-        // What SMTP needs means nothing there.
+    if is_graph || !found.is_empty() {
+        // What SMTP needs means nothing there, nor in a token that is made for something else.
     } else if claims.is_of_application() {
         if !claims.roles.is_empty() && !has(&claims.roles, "SMTP.SendAsApp") {
             let ews = claims.roles.iter().all(|role| role == "full_access_as_app");

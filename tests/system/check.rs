@@ -258,8 +258,42 @@ fn refusals_without_a_reason_are_told_apart_by_the_token() {
         assert_eq!(!told.doubts().is_empty(), is_doubted, "{name}: {:?}", told.doubts());
         played.insert(name);
     }
+    played.extend(graph_doubts(&world, &application, &person));
     let known: BTreeSet<_> = token::ROWS.iter().map(|row| row.name).collect();
     assert_eq!(played, known);
+}
+
+/// What a token for Graph gives away, told before Graph is asked; the rows that were seen.
+fn graph_doubts(world: &World, application: &str, person: &str) -> Vec<&'static str> {
+    let by_graph = |text: &str| {
+        let graph = format!("[account.graph]\nurl = \"{}\"\n", world.sandbox.graph_url());
+        text.replace("grant = ", "transport = \"graph\"\ngrant = ")
+            .replace("[account.upstream]", &format!("{graph}[account.upstream]"))
+    };
+    let cases = [
+        (
+            "not-graph",
+            false,
+            json!({"aud": "https://outlook.office365.com"}),
+            "not for Microsoft Graph",
+        ),
+        (
+            "no-mail-send",
+            false,
+            json!({"roles": ["Mail.Read"]}),
+            "(Mail.Read) do not hold Mail.Send",
+        ),
+        ("no-mail-send-scope", true, json!({"scp": "Mail.Read"}), "Mail.Send is not among"),
+    ];
+    let mut seen = Vec::new();
+    for (name, is_person, claims, what) in cases {
+        world.faults(|faults| faults.token.claims = serde_json::from_value(claims).unwrap());
+        let told = plain(world, &by_graph(if is_person { person } else { application }));
+        let told: Vec<_> = told.doubts().iter().map(|doubt| doubt.what.clone()).collect();
+        assert!(told.iter().any(|told| told.contains(what)), "{name}: {told:?}");
+        seen.push(name);
+    }
+    seen
 }
 
 #[test]

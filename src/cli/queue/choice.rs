@@ -28,6 +28,11 @@ pub struct Which {
     uncertain: bool,
 }
 
+/// To the end of the second: the wire tells whole ones, and what came a moment ago is older than `0s`.
+fn up(time: SystemTime) -> Option<SystemTime> {
+    time.checked_add(Duration::from_nanos(999_999_999))
+}
+
 impl Which {
     /// As the daemon is asked.
     pub fn query(&self, now: SystemTime) -> Query {
@@ -36,7 +41,7 @@ impl Which {
             state: self.state.clone(),
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
-            before: self.older_than.and_then(|age| now.checked_sub(age)).map(Time),
+            before: self.older_than.and_then(|age| up(now.checked_sub(age)?)).map(Time),
             uncertain: self.uncertain,
             ..Query::default()
         }

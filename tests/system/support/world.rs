@@ -3,6 +3,7 @@
 use super::daemon::{Daemon, PATIENCE, Start};
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 use submitd::sandbox::{Faults, Limits, Message, Options, Sandbox, Statistics};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -90,10 +91,14 @@ impl World {
 
     /// Waits until the sandbox has taken `count` mails and gives them in order.
     pub fn messages(&self, count: usize) -> Vec<std::sync::Arc<Message>> {
+        self.messages_within(count, PATIENCE * 2)
+    }
+
+    /// The same, with another patience.
+    pub fn messages_within(&self, count: usize, most: Duration) -> Vec<std::sync::Arc<Message>> {
         RUNTIME
             .block_on(async {
-                tokio::time::timeout(PATIENCE * 2, self.sandbox.wait_for_messages(count as u64))
-                    .await
+                tokio::time::timeout(most, self.sandbox.wait_for_messages(count as u64)).await
             })
             .unwrap_or_else(|_| {
                 panic!("{count} mails expected, {} came", self.sandbox.messages().len())
