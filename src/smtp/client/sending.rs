@@ -22,7 +22,7 @@ impl Dialogue {
     }
 
     /// As [`Self::send`], and where the server offers what it needs, all of it goes in one flight after
-    /// [`Event::Commit`]: a round trip a mail instead of two. RFC 3030 §4.2 lets BDAT follow RCPT at once;
+    /// [`super::Event::Commit`]: a round trip a mail instead of two. RFC 3030 §4.2 lets BDAT follow RCPT at once;
     /// the octets are dropped where the recipients are refused. For small bodies: they are held until then.
     /// A connection that is lost leaves the mail's fate open from the commit on.
     pub fn send_at_once(&mut self, envelope: &Envelope, size: u64) {
@@ -46,14 +46,14 @@ impl Dialogue {
         self.state = State::Mail(Box::new(transaction));
     }
 
-    /// More of the body; only after [`Event::Body`].
+    /// More of the body; only after [`super::Event::Body`].
     pub fn body(&mut self, chunk: &[u8]) {
         if let State::Mail(transaction) = &mut self.state {
             transaction.body(chunk, &mut self.output);
         }
     }
 
-    /// The body is complete; only after [`Event::Body`].
+    /// The body is complete; only after [`super::Event::Body`].
     pub fn body_end(&mut self) {
         if let State::Mail(transaction) = &mut self.state
             && transaction.phase == Phase::Body
@@ -62,7 +62,7 @@ impl Dialogue {
         }
     }
 
-    /// Writes the final dot, or `BDAT 0 LAST` (RFC 3030); only after [`Event::Commit`].
+    /// Writes the final dot, or `BDAT 0 LAST` (RFC 3030); only after [`super::Event::Commit`].
     pub fn dot(&mut self) {
         if let State::Mail(transaction) = &mut self.state {
             transaction.dot(&mut self.output);
