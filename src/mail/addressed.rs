@@ -226,12 +226,12 @@ fn shown(addresses: &[Address]) -> String {
 
 /// The header with each field as its fate says, and `Bcc:` for those whom none of them names.
 fn write<'h>(header: &'h [u8], fates: &[(Field<'h>, Fate)], unnamed: &[&Address]) -> Cow<'h, [u8]> {
+    let stays = |fate: &Fate| match fate {
+        Fate::Keep => true,
+        Fate::Cut(kept) => !kept.is_empty(),
+        Fate::Drop => false,
+    };
     let of = |name: &'static str| {
-        let stays = |fate: &Fate| match fate {
-            Fate::Keep => true,
-            Fate::Cut(kept) => !kept.is_empty(),
-            Fate::Drop => false,
-        };
         fates.iter().filter(move |(field, fate)| field.is(name) && stays(fate))
     };
     // RFC 5322 §3.6 allows one of each; of several, readers take the first, the last or all.
@@ -260,8 +260,7 @@ fn write<'h>(header: &'h [u8], fates: &[(Field<'h>, Fate)], unnamed: &[&Address]
         let added = *name == "Bcc" && !unnamed.is_empty();
         match (of(name).count(), fate) {
             (1, Fate::Keep) if !added => out.extend_from_slice(field.raw),
-            (0, _) => {}
-            _ if written.contains(name) || added => {}
+            (_, fate) if !stays(fate) || written.contains(name) || added => {}
             _ => {
                 written.push(name);
                 let values: Vec<Vec<u8>> =
@@ -388,6 +387,8 @@ mod tests {
             ("To: list@x\r\n", &["a@x"], "X-Original-To: list@x\r\nBcc: <a@x>\r\n"),
             ("To: a@x\r\nCc: e@z\r\n", &["a@x"], "To: a@x\r\nX-Original-Cc: e@z\r\n"),
             ("To: a@x\r\nBcc: e@z\r\n", &["a@x"], "To: a@x\r\nX-Original-Bcc: e@z\r\n"),
+            // What is put aside leaves no second line of what stays.
+            ("To: e@z\r\nTo: a@x\r\n", &["a@x"], "X-Original-To: e@z\r\nTo: a@x\r\n"),
             ("To: a@x\r\nResent-To: e@z\r\n", &["a@x"], "To: a@x\r\nX-Original-Resent-To: e@z\r\n"),
             ("To: G: a@x, e@z;\r\n", &["a@x"], "X-Original-To: G: a@x, e@z;\r\nTo: <a@x>\r\n"),
             (

@@ -196,8 +196,16 @@ impl Wire {
 
 /// Resolves the name and tries its addresses one after the other.
 async fn open(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), Fault> {
+    reach(resolve(host, port, limit).await?, limit).await
+}
+
+/// The first of them that answers; each has its own limit.
+async fn reach(
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), Fault> {
     let mut problems: Vec<(SocketAddr, Fault)> = Vec::new();
-    for address in resolve(host, port, limit).await? {
+    for address in addresses {
         match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Without it a short write waits for the peer's delayed acknowledgement, 40 ms.
@@ -277,6 +285,21 @@ fn network(error: &io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn b04_the_first_address_that_answers_is_taken_and_all_that_do_not_are_named() {
+        let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = refused.local_addr().unwrap();
+        drop(refused);
+        let first = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let second = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (live, other) = (first.local_addr().unwrap(), second.local_addr().unwrap());
+        let limit = Duration::from_secs(30);
+        let (_, taken) = reach(vec![dead, live, other], limit).await.unwrap();
+        assert_eq!(taken, live);
+        let Err(Fault::Network(text)) = reach(vec![dead, dead], limit).await else { panic!() };
+        assert_eq!(text.matches(&dead.to_string()).count(), 2, "{text}");
+    }
 
     #[test]
     fn families_take_turns() {
