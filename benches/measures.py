@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 
 from subjects import (
@@ -54,7 +55,7 @@ def load(subject, sink, words, seconds):
     command = [TOOLS, "load", *subject.how(), "--seconds", str(seconds), *words]
     found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     mails = found["accepted"] + found["warm"] - found["failed"]
-    delivered = sink.wait(before + mails, 120) - before
+    delivered = settled(sink, before + mails) - before
     # From the first mail that counts to the last at the sink.
     late = time.monotonic() - begin - found["seconds"]
     after = os.times()
@@ -73,6 +74,19 @@ def load(subject, sink, words, seconds):
         "lost": max(0, mails - delivered),
         "error": found["error"],
     }
+
+
+def settled(sink, wanted):
+    """What is at the sink once so many are there, or once nothing has come for five seconds."""
+    seen = -1
+    while seen < (seen := sink.wait(wanted, 5)) < wanted:
+        pass
+    return seen
+
+
+def told(text):
+    """What was just measured, for whoever watches."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def flush(directory):
@@ -104,6 +118,7 @@ def table(directory, arguments):
                     for kind in row.subjects[turn:] + row.subjects[:turn]:
                         result = load(subjects[kind], sink, row.load, arguments.seconds)
                         found[row.name].setdefault(kind.name, []).append(result)
+                        told(f"{number + 1}: {row.name}: {kind.name}: {result}")
         finally:
             for subject in subjects.values():
                 subject.stop()

@@ -211,7 +211,7 @@ class Submitd(Subject):
             f'client_secret = "~secret-of-the-benches-123456789"\n'
             f'[account.upstream]\nhost = "localhost"\nport = {self.sink.smtp}\n'
             f'ca_file = "{self.sink.authority}"\nconnections = "unlimited"\n'
-            f'messages_per_minute = "unlimited"\n{self.upstream}\n'
+            f'messages_per_minute = "unlimited"\nrecipients_per_day = "unlimited"\n{self.upstream}\n'
             f'[account.oauth]\ntoken_url = "http://127.0.0.1:{self.sink.http}/token"\n'
         )
 
