@@ -113,6 +113,7 @@ where
                         self.serve(accounts);
                     }
                     Some(Command::Resume(account)) => {
+                        self.shared.courses.ask_smtp(&account);
                         for lane in self.lanes.values() {
                             let _ = lane.orders.send(Order::Resume(account.clone()));
                         }
@@ -154,6 +155,7 @@ where
         let names: HashSet<&str> =
             self.accounts.iter().map(|account| account.name.as_str()).collect();
         self.shared.health.keep(|name| names.contains(name));
+        self.shared.courses.keep(|name| names.contains(name));
         for (key, group) in groups {
             let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
             let couriers = self.couriers_for(&group, &known);
