@@ -120,6 +120,7 @@ pub struct Watch {
 impl Watch {
     /// Somebody mended the account (signed in again, say): it is tried now.
     pub fn resume(&self, account: &str) {
+        self.courses.ask_smtp(account);
         // Fails only after the end, when there is nothing left to try.
         let _ = self.orders.send(Command::Resume(account.to_owned()));
     }

@@ -113,7 +113,6 @@ where
                         self.serve(accounts);
                     }
                     Some(Command::Resume(account)) => {
-                        self.shared.courses.ask_smtp(&account);
                         for lane in self.lanes.values() {
                             let _ = lane.orders.send(Order::Resume(account.clone()));
                         }
