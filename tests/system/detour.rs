@@ -141,10 +141,10 @@ fn b24_one_sign_in_allows_both_ways() {
     let (status, said) = login.wait();
     assert!(status.success() && !said.contains("warning"), "{said}");
 
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     taken(&daemon, &[ANN], &mails::plain("by-smtp"));
     assert_eq!(world.messages(1)[0].door, Door::Smtp);
-    drop(daemon);
+    assert!(daemon.stop().success());
     off(&world);
     let daemon = world.start(&text).run();
     taken(&daemon, &[ANN, "bob@example.org"], &mails::plain("by-graph"));

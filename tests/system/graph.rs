@@ -349,17 +349,17 @@ fn b24_auto_goes_by_graph_while_smtp_auth_is_off() {
     world.faults(|faults| faults.smtp.auth = Some(Fault::always(AuthRefusal::TenantDisabled)));
     let keys = "grant = \"client_credentials\"\ntransport = \"auto\"";
     let text = config(&world, "contoso.onmicrosoft.com", keys, "");
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     for number in 0..3 {
         taken(&daemon, &[ANN, "bob@example.org"], &mails::plain(&format!("mail-{number}")));
         by_graph(&world.messages(number + 1)[number]);
     }
     daemon.log.wait_for("SMTP AUTH is switched off; mail goes by Graph");
     assert_eq!(world.sandbox.statistics().login_failures, 1, "SMTP is not asked for each mail");
-    drop(daemon);
+    assert!(daemon.stop().success());
     // The next start knows the way, though SMTP AUTH was switched on meanwhile: that is asked in its time.
     world.faults(|_| {});
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     daemon.log.wait_for("mail goes by Graph as before");
     taken(&daemon, &[ANN], &mails::plain("remembered"));
     by_graph(&world.messages(4)[3]);
@@ -369,7 +369,7 @@ fn b24_auto_goes_by_graph_while_smtp_auth_is_off() {
     taken(&daemon, &[ANN], &mails::plain("by-smtp"));
     assert_eq!(world.messages(5)[4].door, Door::Smtp);
     daemon.log.wait_for("SMTP AUTH is switched on again");
-    drop(daemon);
+    assert!(daemon.stop().success());
     let daemon = world.start(&text).run();
     assert!(!daemon.log.text().contains("mail goes by Graph as before"));
 }
