@@ -29,6 +29,13 @@ pub struct Detour {
     pub again: SystemTime,
 }
 
+/// What an account does.
+#[derive(Debug)]
+pub(super) enum Step {
+    Round(Detour),
+    Straight(String),
+}
+
 impl Queue {
     /// The detours as they stood when the store was opened.
     pub fn detours(&self) -> &[Detour] {
@@ -40,7 +47,7 @@ impl Queue {
     /// # Errors
     /// [`StoreError`]; the old note stands then.
     pub async fn note_detour(&self, detour: Detour) -> Result<(), StoreError> {
-        self.turn(Work::Detour(detour)).await
+        self.step(Step::Round(detour)).await
     }
 
     /// Notes that an account goes straight on.
@@ -48,26 +55,27 @@ impl Queue {
     /// # Errors
     /// [`StoreError`]; the old note stands then.
     pub async fn end_detour(&self, account: &str) -> Result<(), StoreError> {
-        self.turn(Work::Straight(account.to_owned())).await
+        self.step(Step::Straight(account.to_owned())).await
     }
 
-    async fn turn(&self, work: Work) -> Result<(), StoreError> {
-        let done = self.inner.store.perform(work).await;
+    async fn step(&self, step: Step) -> Result<(), StoreError> {
+        let done = self.inner.store.perform(Work::Detour(step)).await;
         done.map_err(|refusal| StoreError(refusal.to_string()))
     }
 }
 
-/// Writes one down.
-pub(super) fn note(conn: &Connection, detour: &Detour) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO detour (account, since, again) VALUES (?1, ?2, ?3)";
-    let mut upsert = conn.prepare_cached(sql)?;
-    upsert.execute(params![detour.account, millis(detour.since), millis(detour.again)])?;
+/// Writes it down.
+pub(super) fn note(conn: &Connection, step: &Step) -> rusqlite::Result<()> {
+    match step {
+        Step::Round(Detour { account, since, again }) => {
+            let sql = "INSERT OR REPLACE INTO detour (account, since, again) VALUES (?1, ?2, ?3)";
+            conn.prepare_cached(sql)?.execute(params![account, millis(*since), millis(*again)])?;
+        }
+        Step::Straight(account) => {
+            conn.prepare_cached("DELETE FROM detour WHERE account = ?1")?.execute([account])?;
+        }
+    }
     Ok(())
-}
-
-/// Strikes one out.
-pub(super) fn end(conn: &Connection, account: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM detour WHERE account = ?1")?.execute([account]).map(|_| ())
 }
 
 /// All of them. A row that was damaged counts as none: the straight way shows it anew.

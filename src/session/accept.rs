@@ -97,13 +97,7 @@ pub fn check_size(permit: &Permit, size: u64, by_graph: bool) -> Result<(), Repl
 
 impl Transaction {
     /// Opens one at MAIL.
-    pub fn new(
-        id: Id,
-        permit: Permit,
-        mail: server::Mail,
-        now: SystemTime,
-        by_graph: bool,
-    ) -> Self {
+    pub fn new(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
         let sender = permit.sender(mail.sender.clone());
         if sender != mail.sender {
             tracing::info!(%id, from = ?mail.sender, to = ?sender, "sender rewritten");
@@ -116,20 +110,19 @@ impl Transaction {
             envid: mail.envid,
             recipients: Vec::new(),
         };
-        let message = Message::Awaited;
-        Self { id, permit, envelope, accepted: now, message, size: 0, by_graph, through: None }
+        let (message, size, by_graph, through) = (Message::Awaited, 0, false, None);
+        Self { id, permit, envelope, accepted: now, message, size, by_graph, through }
     }
 
     /// Opens one at MAIL that passes through.
-    pub fn direct(
-        id: Id,
-        permit: Permit,
-        mail: server::Mail,
-        now: SystemTime,
-        by_graph: bool,
-    ) -> Self {
+    pub fn direct(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
         let through = Some(Through::new(mail.size));
-        Self { through, ..Self::new(id, permit, mail, now, by_graph) }
+        Self { through, ..Self::new(id, permit, mail, now) }
+    }
+
+    /// The same, whether or not it may go by Graph.
+    pub fn by_graph(self, by_graph: bool) -> Self {
+        Self { by_graph, ..self }
     }
 
     /// The queue id it will bear.
@@ -269,10 +262,11 @@ impl Transaction {
             }
         };
         let edited = self.edit(shared, origin).apply(&fields, end);
-        // What passes goes the way it was begun; what is queued goes the way that is open then.
         self.by_graph |=
             self.through.is_none() && shared.passages.may_be_graph(&self.permit.account);
-        if let Err(reply) = self.preflight(&edited) {
+        if self.by_graph
+            && let Err(reply) = self.preflight(&edited)
+        {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
@@ -291,11 +285,8 @@ impl Transaction {
         }
     }
 
-    /// Whether the way of the account takes it, now rather than days later.
+    /// Whether Graph takes it, now rather than days later.
     fn preflight(&self, header: &[u8]) -> Result<(), Reply> {
-        if !self.by_graph {
-            return Ok(());
-        }
         let losses = self.permit.preflight(header, &self.envelope.recipients).map_err(|why| {
             tracing::warn!(id = %self.id, %why, "mail refused");
             replies::unsendable(&why)

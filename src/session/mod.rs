@@ -303,14 +303,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let now = SystemTime::now();
         let id = Id::new(now, random());
         if let Mode::Direct(_) = shared.listener.mode {
-            self.transaction = Some(Transaction::direct(id, permit, mail, now, by_graph));
+            self.transaction = Some(Transaction::direct(id, permit, mail, now).by_graph(by_graph));
             return Ok(None);
         }
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
-        self.transaction = Some(Transaction::new(id, permit, mail, now, by_graph));
+        self.transaction = Some(Transaction::new(id, permit, mail, now).by_graph(by_graph));
         Ok(Some(replies::SENDER_OK))
     }
 
