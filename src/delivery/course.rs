@@ -102,16 +102,11 @@ impl Courses {
         }
         let account = account.name.as_str();
         match works {
-            None => {}
             Some(true) => self.round(account).await,
-            Some(false) => {
-                if self.straight(account).await {
-                    warn!(
-                        account,
-                        "Graph does not take the account's mail any more; SMTP is asked"
-                    );
-                }
+            Some(false) if self.straight(account).await => {
+                warn!(account, "Graph does not take the account's mail any more; SMTP is asked");
             }
+            _ => {}
         }
     }
 
