@@ -5,10 +5,10 @@
 
 use super::Shared;
 use super::direct::{Answers, Through};
+use super::outlet::Outlet;
 use super::replies;
 use crate::accounts::Permit;
 use crate::config::{Headers, Received as Detail};
-use crate::delivery::direct::Passage;
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
 use crate::mail::{Envelope, Id, Recipient};
@@ -47,27 +47,6 @@ enum Message {
     Body(Outlet),
     /// It will be refused with this reply; the rest is dropped.
     Refused(Reply),
-}
-
-/// Where the body goes.
-#[derive(Debug)]
-enum Outlet {
-    /// To the disk.
-    Spool(body::Writer),
-    /// To the upstream.
-    Passage(Passage),
-}
-
-impl Outlet {
-    async fn write(&mut self, id: Id, octets: &[u8]) -> Result<(), Reply> {
-        match self {
-            Self::Spool(writer) => writer.write(octets).await.map_err(|error| {
-                tracing::error!(%id, %error, "mail refused: body could not be stored");
-                replies::STORE_FAILED
-            }),
-            Self::Passage(passage) => passage.write(octets).await,
-        }
-    }
 }
 
 /// What `Received:` tells of the client.
@@ -172,7 +151,7 @@ impl Transaction {
     /// Whether it holds a turn of its mailbox.
     pub fn holds_turn(&self) -> bool {
         match &self.message {
-            Message::Body(Outlet::Passage(passage)) => passage.holds_turn(),
+            Message::Body(outlet) => outlet.holds_turn(),
             _ => self.through.as_ref().is_some_and(Through::holds_turn),
         }
     }
