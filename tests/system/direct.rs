@@ -43,7 +43,7 @@ fn send(client: &mut Client, subject: &str) -> String {
 }
 
 /// What lies in the queue's store: nothing, in direct mode.
-fn assert_nothing_kept(world: &World) {
+pub fn assert_nothing_kept(world: &World) {
     let connection = rusqlite::Connection::open(world.path().join("state/queue/queue.db")).unwrap();
     for table in ["mail", "body"] {
         let rows: i64 = connection
@@ -51,8 +51,8 @@ fn assert_nothing_kept(world: &World) {
             .unwrap();
         assert_eq!(rows, 0, "{table}");
     }
-    let bodies = std::fs::read_dir(world.path().join("state/queue/bodies"));
-    assert_eq!(bodies.map_or(0, Iterator::count), 0);
+    let bodies = std::fs::read_dir(world.path().join("state/queue/body"));
+    assert_eq!(bodies.unwrap().count(), 0);
 }
 
 fn hello(daemon: &Daemon) -> Client {
@@ -678,7 +678,7 @@ fn twenty_of_25_mb_at_once_need_no_more_memory_than_twenty_small_ones() {
 }
 
 /// The most memory that was resident, kB.
-fn peak(daemon: &Daemon) -> usize {
+pub fn peak(daemon: &Daemon) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
