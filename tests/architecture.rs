@@ -132,7 +132,6 @@ const PURE: &[&str] = &[
     "observe/redact.rs",
     "session/replies.rs",
     "upstream/graph/answer.rs",
-    "upstream/graph/pieces.rs",
     "upstream/graph/request.rs",
     "session/terms.rs",
     "session/patience.rs",

@@ -6,6 +6,7 @@ use crate::config::{Chunking, HttpProxy, Limit, UpstreamTls};
 use crate::mail::addressed::Strangers;
 use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
 use crate::secret::Secret;
+use crate::upstream::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::VecDeque;
@@ -160,13 +161,23 @@ fn times() -> Upstream {
 }
 
 /// A body that is given in pieces.
-struct Pieces(VecDeque<Bytes>);
+struct Text {
+    whole: Bytes,
+    at: usize,
+}
 
-impl Body for Pieces {
+impl Body for Text {
     fn chunk(
         &mut self,
     ) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, String>> + Send + '_>> {
-        Box::pin(std::future::ready(Ok(self.0.pop_front())))
+        let piece = self.whole.slice(self.at..self.whole.len().min(self.at + 10_000));
+        self.at += piece.len();
+        Box::pin(std::future::ready(Ok(Some(piece).filter(|piece| !piece.is_empty()))))
+    }
+
+    fn again(&mut self, from: u64) -> Result<(), String> {
+        self.at = usize::try_from(from).expect("within");
+        Ok(())
     }
 }
 
@@ -200,7 +211,7 @@ async fn send(settings: config::Graph, text: &[u8], to: &[&str], may: bool) -> (
         envelope: &envelope,
         everybody: &envelope.recipients,
         size: text.len() as u64,
-        body: &mut Pieces(text.chunks(10_000).map(Bytes::copy_from_slice).collect()),
+        body: &mut Text { whole: Bytes::copy_from_slice(text), at: 0 },
         commit,
     };
     (graph.deliver(mail, &credential).await, is_marked)
