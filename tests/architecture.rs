@@ -100,6 +100,7 @@ const PURE: &[&str] = &[
     "mail/",
     "smtp/",
     "diagnosis/",
+    "accounts/inspection.rs",
     "accounts/ladder.rs",
     "accounts/patience.rs",
     "accounts/permit.rs",

@@ -6,7 +6,7 @@
 use super::Shared;
 use super::direct::{Answers, Through};
 use super::replies;
-use crate::accounts::Permit;
+use crate::accounts::{Inspection, Permit};
 use crate::config::{Headers, Received as Detail};
 use crate::delivery::direct::Passage;
 use crate::mail::header::{self, Edit, End};
@@ -50,8 +50,8 @@ enum Message {
 /// Where the body goes.
 #[derive(Debug)]
 enum Outlet {
-    /// To the disk.
-    Spool(body::Writer),
+    /// To the disk, looked at on its way where its parts decide.
+    Spool(body::Writer, Option<Box<Inspection>>),
     /// To the upstream.
     Passage(Box<Passage>),
 }
@@ -59,10 +59,15 @@ enum Outlet {
 impl Outlet {
     async fn write(&mut self, id: Id, octets: &[u8]) -> Result<(), Reply> {
         match self {
-            Self::Spool(writer) => writer.write(octets).await.map_err(|error| {
-                tracing::error!(%id, %error, "mail refused: body could not be stored");
-                replies::STORE_FAILED
-            }),
+            Self::Spool(writer, parts) => {
+                if let Some(parts) = parts {
+                    parts.feed(octets);
+                }
+                writer.write(octets).await.map_err(|error| {
+                    tracing::error!(%id, %error, "mail refused: body could not be stored");
+                    replies::STORE_FAILED
+                })
+            }
             Self::Passage(passage) => passage.write(octets).await,
         }
     }
@@ -257,7 +262,7 @@ impl Transaction {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
-            None => Outlet::Spool(shared.queue.spool()),
+            None => Outlet::Spool(shared.queue.spool(), self.permit.inspection().map(Box::new)),
             Some(Some(passage)) => Outlet::Passage(passage),
             // It was lost meanwhile, and that was said.
             Some(None) => return self.refuse(replies::TURN_LOST),
@@ -329,7 +334,11 @@ impl Transaction {
                 }
                 reply
             }
-            Message::Body(Outlet::Spool(writer)) => {
+            Message::Body(Outlet::Spool(writer, parts)) => {
+                if let Some(Err(why)) = parts.map(|parts| parts.finish(self.size)) {
+                    tracing::warn!(id = %self.id, %why, "mail refused");
+                    return replies::unsendable(&why);
+                }
                 let submission = Intake {
                     id: self.id,
                     account: self.permit.account.name.clone(),

@@ -36,6 +36,10 @@ mod faults;
 mod grants;
 /// Mail by Microsoft Graph, which knows no envelope and answers once.
 mod graph;
+/// What Graph answers, and what becomes of mail and account then.
+mod graph_answers;
+/// Mail that is too large for one request of Graph.
+mod graph_large;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.

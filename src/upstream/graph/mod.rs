@@ -33,8 +33,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// So much may be added to a message on its way from the front door, where its size was looked at.
-const LEEWAY: u64 = 64 * 1024;
+/// So much may be added to a message on its way from the front door, where its size was looked at; with the usual
+/// bound no more than was seen to be sent.
+const LEEWAY: u64 = 40_000;
 /// Messages from here on that are answered 200 and not 202 were too large: seen beyond 2,240 KB. A small one met
 /// something that answers in Graph's place.
 const SWALLOWED: u64 = 1_000_000;
