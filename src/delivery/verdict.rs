@@ -410,6 +410,10 @@ mod tests {
             panic!("busy")
         };
         assert_eq!(retry_after, Some(Duration::from_secs(30)));
+        for stage in [Stage::Body, Stage::Posted] {
+            let fault = Fault::Oversize { size: 3_000_000, why: "Graph answered 200" };
+            assert_eq!(word(&judge(&Failure { stage, fault })), "bounce 5.3.4");
+        }
         let unfit = Failure { stage: Stage::Body, fault: Fault::Unfit("strangers".into()) };
         assert_eq!(word(&judge(&unfit)), "bounce 5.6.0");
     }

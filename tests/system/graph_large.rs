@@ -249,6 +249,7 @@ fn b24_four_large_mails_at_once_stay_out_of_memory() {
     });
     world.messages(5);
     let grown = (peak(&daemon) - before) / 1_000_000;
+    println!("grown by {grown} MB over {} MB", before / 1_000_000);
     assert!(grown < 20, "grown by {grown} MB");
 }
 

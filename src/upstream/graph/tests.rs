@@ -415,6 +415,89 @@ async fn b24_a_large_mail_becomes_a_draft_and_its_parts_are_uploaded() {
 }
 
 #[tokio::test]
+async fn b24_what_graph_swallows_goes_as_a_draft_and_is_marked_once() {
+    const MADE: Act = Act::Answer(201, "", r#"{"id":"1"}"#);
+    const ADDED: Act = Act::Answer(201, "", "");
+    const TOLD: &str = r#"{"error":{"code":"BadRequest","message":"The maximum request length supported is 4MB."}}"#;
+    let text = with_attachment(1_400_000);
+    for refused in [Act::Answer(200, "", ""), Act::Answer(400, "", TOLD), Act::Early(413, "")] {
+        let (server, url) = StandIn::start(&[refused, MADE, ADDED]).await;
+        let on = config::Graph { upload: Upload::On, ..settings(&url) };
+        let (outcome, is_marked) = send(on, &text, &["a@x.example"], true).await;
+        assert!(outcome.recipients[0].is_ok() && is_marked, "{outcome:?}");
+        let asked: Vec<_> = server
+            .lines()
+            .iter()
+            .map(|line| line.replace("/v1.0/users/erp@contoso.com/", ""))
+            .collect();
+        assert_eq!(
+            asked,
+            ["sendMail", "messages", "messages/1/attachments", "messages/1/send"]
+                .map(|place| format!("POST {place} HTTP/1.1"))
+        );
+    }
+    // Where there is no other way it is told as what it is; a small mail met something else.
+    let (_, url) = StandIn::start(&[Act::Answer(200, "", "")]).await;
+    let (outcome, _) = send(settings(&url), &text, &["a@x.example"], true).await;
+    let Err(Failure { fault: Fault::Oversize { why, .. }, .. }) = &outcome.recipients[0] else {
+        panic!("{outcome:?}")
+    };
+    assert!(why.contains("answered 200"), "{why}");
+    let (_, url) = StandIn::start(&[Act::Answer(200, "", "")]).await;
+    let on = config::Graph { upload: Upload::On, ..settings(&url) };
+    let (outcome, _) = send(on, TEXT, &["a@x.example"], true).await;
+    assert_eq!(words(&outcome), "sendMail: HTTP 200:  (request-id r-1)");
+}
+
+#[tokio::test]
+async fn b24_a_file_goes_in_one_request_up_to_three_megabytes() {
+    const MADE: Act = Act::Answer(201, "", r#"{"id":"1"}"#);
+    const ADDED: Act = Act::Answer(201, "", "");
+    const SESSION: Act = Act::Answer(201, "", r#"{"uploadUrl":"{root}/up"}"#);
+    const SMALL: Act = Act::Answer(
+        400,
+        "",
+        r#"{"error":{"code":"ErrorAttachmentSizeShouldNotBeLessThanMinimumSize","message":"x"}}"#,
+    );
+    const WHOLE: &str = "attachments HTTP/1.1";
+    for (size, acts, expected) in [
+        (2_999_999, &[MADE, ADDED][..], &[WHOLE][..]),
+        (3_000_000, &[MADE, SESSION, ADDED], &["createUploadSession HTTP/1.1", "up HTTP/1.1"]),
+        // Whatever their least size is, one of both ways is open.
+        (3_100_000, &[MADE, SMALL, ADDED], &["createUploadSession HTTP/1.1", WHOLE]),
+    ] {
+        let (server, url) = StandIn::start(acts).await;
+        let on = config::Graph { upload: Upload::On, ..settings(&url) };
+        let (outcome, _) = send(on, &with_attachment(size), &["a@x.example"], true).await;
+        assert!(outcome.recipients[0].is_ok(), "{size}: {outcome:?}");
+        let seen = lock(&server.seen);
+        let files = &seen[1..seen.len() - 1];
+        assert_eq!(files.len(), expected.len(), "{size}");
+        for (file, end) in files.iter().zip(expected) {
+            assert!(file.line.ends_with(end), "{size}: {}", file.line);
+            if *end == WHOLE {
+                assert!(size > 3_000_000 || file.body.len() < 4 << 20, "{size}");
+                let json: serde_json::Value = serde_json::from_slice(&file.body).expect("json");
+                let code = json["contentBytes"].as_str().expect("content");
+                assert!(STANDARD.decode(code).expect("base64") == vec![7; size], "{size}");
+                assert_eq!((&json["name"], &json["isInline"]), (&"a.pdf".into(), &false.into()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn b24_what_cannot_be_taken_apart_is_not_sent_at_all() {
+    let (server, url) = StandIn::start(&[]).await;
+    let on = config::Graph { upload: Upload::On, max_size: 64 << 10, ..settings(&url) };
+    let signed = String::from_utf8(with_attachment(300_000)).expect("text");
+    let signed = signed.replace("multipart/mixed", "multipart/signed");
+    let (outcome, is_marked) = send(on, signed.as_bytes(), &["a@x.example"], true).await;
+    assert!(words(&outcome).contains("signed or encrypted"), "{}", words(&outcome));
+    assert!(server.lines().is_empty() && !is_marked);
+}
+
+#[tokio::test]
 async fn b24_a_probe_holds_no_message() {
     const OPEN: &str =
         r#"{"error":{"code":"ErrorMimeContentInvalidBase64String","message":"Invalid"}}"#;
