@@ -4,7 +4,8 @@
 //! cut out, and that nothing signed or encrypted is taken apart. It works on the places that [`super::outline`]
 //! found, and sees no octet of the message.
 
-use super::outline::{Part, Parts};
+use super::outline::Parts;
+use super::part::Part;
 use std::collections::HashMap;
 use std::ops::Range;
 

@@ -12,6 +12,7 @@ pub mod id;
 pub mod local;
 pub mod mailbox;
 pub mod outline;
+pub mod part;
 pub mod pattern;
 pub mod received;
 pub mod recipients;

@@ -7,7 +7,8 @@
 use super::letter::{Letter, Pieces};
 use super::{Commit, Graph, at, line, request};
 use crate::mail::apart::{Apart, take_apart};
-use crate::mail::outline::{Outline, Part, Parts};
+use crate::mail::outline::{Outline, Parts};
+use crate::mail::part::Part;
 use crate::smtp::Reply;
 use crate::upstream::{Credential, Failure, Fault, Stage};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};

@@ -6,7 +6,7 @@
 use super::request::{Encoder, encoded_size};
 use crate::mail::addressed::{self, Addressees, Strangers};
 use crate::mail::header;
-use crate::mail::outline::Part;
+use crate::mail::part::Part;
 use crate::mail::transfer::{Decoder, Undecodable};
 use crate::upstream::{Body, Fault};
 use bytes::Bytes;
