@@ -118,7 +118,7 @@ impl Graph {
         outgoing: Outgoing<'_>,
         credential: &Credential,
     ) -> Result<Reply, Failure> {
-        let Outgoing { envelope, everybody, size, body, commit, .. } = outgoing;
+        let Outgoing { id, envelope, everybody, size, body, commit } = outgoing;
         let to = Addressees { now: &envelope.recipients, ever: everybody };
         let letter = Letter::open(body, size, to, self.settings.recipients).await;
         let mut letter = letter.map_err(|fault| at(Stage::Body, fault))?;
@@ -128,7 +128,7 @@ impl Graph {
         if letter.size() <= max_size + LEEWAY {
             match (self.post(&mut letter, credential, &mut commit).await, upload) {
                 (Err(failure), Upload::On) if is_too_large(&failure, letter.size()) => {
-                    tracing::warn!(mailbox = %credential.mailbox, size = letter.size(), %failure,
+                    tracing::warn!(%id, mailbox = %credential.mailbox, size = letter.size(), %failure,
                         "too large for one request, now as a draft: lower max_size in [account.graph]");
                     most = max_size.min(config::Graph::ONE_REQUEST).min(letter.size() / 2);
                 }
