@@ -3,8 +3,6 @@
 //! It promises that every octet that is not named in [`Edit`] stays as it is, folding and 8-bit
 //! included. Lines must end in CRLF here: the front door sees to that.
 
-use memchr::memmem;
-
 /// Where the header ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
@@ -20,7 +18,7 @@ pub struct End {
 /// `complete` says that nothing follows. None: more octets are needed to know.
 pub fn find_end(octets: &[u8], complete: bool) -> Option<End> {
     let mut start = 0;
-    while let Some(length) = memmem::find(&octets[start..], b"\r\n") {
+    while let Some(length) = line_end(&octets[start..]) {
         let line = &octets[start..start + length];
         if line.is_empty() {
             return Some(End { header: start, needs_blank: false });
@@ -73,7 +71,8 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
             let length = field_length(rest);
             let (raw, after) = rest.split_at(length);
             rest = after;
-            if let Some(name) = name(raw.split(|&byte| byte == b'\r').next().unwrap_or(raw)) {
+            let line = memchr::memchr(b'\r', raw).map_or(raw, |end| &raw[..end]);
+            if let Some(name) = name(line) {
                 return Some(Field { name, raw });
             }
         }
@@ -83,13 +82,20 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
 
 /// Octets of the first field: up to the first CRLF that no blank follows.
 fn field_length(octets: &[u8]) -> usize {
-    for end in memmem::find_iter(octets, b"\r\n") {
-        match octets.get(end + 2) {
-            Some(b' ' | b'\t') => {}
-            _ => return end + 2,
+    let mut start = 0;
+    while let Some(length) = line_end(&octets[start..]) {
+        start += length + 2;
+        if !matches!(octets.get(start), Some(b' ' | b'\t')) {
+            return start;
         }
     }
     octets.len()
+}
+
+/// Octets before the first CRLF.
+fn line_end(octets: &[u8]) -> Option<usize> {
+    let mut feeds = memchr::memchr_iter(b'\n', octets);
+    feeds.find_map(|feed| octets[..feed].strip_suffix(b"\r").map(<[u8]>::len))
 }
 
 /// The changes we make; what is not named stays.

@@ -223,12 +223,19 @@ impl Transaction {
         }
         match &mut self.message {
             Message::Header(held) => {
-                held.extend_from_slice(octets);
-                if let Some(end) = header::find_end(held, false) {
-                    let held = std::mem::take(held);
-                    self.end_header(&held, end, shared, origin).await;
-                } else if held.len() > LARGEST_HEADER {
-                    self.refuse(replies::HEADER_TOO_LARGE);
+                // Mostly the header comes whole, and is read where it lies.
+                let mut held = std::mem::take(held);
+                let octets = if held.is_empty() {
+                    octets
+                } else {
+                    held.extend_from_slice(octets);
+                    &held
+                };
+                match header::find_end(octets, false) {
+                    Some(end) => self.end_header(octets, end, shared, origin).await,
+                    None if octets.len() > LARGEST_HEADER => self.refuse(replies::HEADER_TOO_LARGE),
+                    None if held.is_empty() => self.message = Message::Header(octets.to_vec()),
+                    None => self.message = Message::Header(held),
                 }
             }
             Message::Body(outlet) => {
@@ -365,8 +372,8 @@ impl Intake {
     async fn queue(self, writer: body::Writer, shared: &Shared) -> Reply {
         let id = self.id;
         let recipients = self.envelope.recipients.len();
-        let sender = self.envelope.sender.as_ref().map_or_else(|| "<>".into(), ToString::to_string);
         let account = self.account.clone();
+        let sender = self.envelope.sender.clone();
         let accepted = match writer.finish().await {
             Ok(body) => {
                 let submission = Submission {
@@ -383,7 +390,8 @@ impl Intake {
         };
         match accepted {
             Ok(receipt) => {
-                tracing::info!(%id, %account, %sender, recipients, "accepted and queued");
+                let sender = sender.as_ref().map_or("<>", |sender| sender.as_str());
+                tracing::info!(%id, %account, sender, recipients, "accepted and queued");
                 replies::queued(&receipt)
             }
             Err(error) => {
