@@ -17,19 +17,30 @@ pub struct End {
 ///
 /// `complete` says that nothing follows. None: more octets are needed to know.
 pub fn find_end(octets: &[u8], complete: bool) -> Option<End> {
-    let mut start = 0;
+    match find_end_from(octets, 0) {
+        Ok(end) => Some(end),
+        Err(header) => complete.then_some(End { header, needs_blank: true }),
+    }
+}
+
+/// Finds the end of a header that comes in pieces: `from` is where the last search stood.
+///
+/// # Errors
+/// Where the next search goes on, when more octets have come.
+pub fn find_end_from(octets: &[u8], from: usize) -> Result<End, usize> {
+    let mut start = from;
     while let Some(length) = line_end(&octets[start..]) {
         let line = &octets[start..start + length];
         if line.is_empty() {
-            return Some(End { header: start, needs_blank: false });
+            return Ok(End { header: start, needs_blank: false });
         }
         let continues = start > 0 && matches!(line[0], b' ' | b'\t');
         if !continues && name(line).is_none() {
-            return Some(End { header: start, needs_blank: true });
+            return Ok(End { header: start, needs_blank: true });
         }
         start += length + 2;
     }
-    complete.then_some(End { header: start, needs_blank: true })
+    Err(start)
 }
 
 /// The name of the field that begins with this line (RFC 5322 §2.2, with the obsolete blanks before
@@ -182,6 +193,10 @@ mod tests {
         for cut in 0..text.len() {
             if let Some(found) = find_end(&text[..cut], false) {
                 assert_eq!(Some(found), whole, "cut at {cut}");
+            }
+            // In two pieces: the search goes on where it stood.
+            if let Err(searched) = find_end_from(&text[..cut], 0) {
+                assert_eq!(find_end_from(text, searched).ok(), whole, "cut at {cut}");
             }
         }
     }
