@@ -5,10 +5,10 @@
 
 use super::Shared;
 use super::direct::{Answers, Through};
+use super::outlet::Outlet;
 use super::replies;
-use crate::accounts::{Inspection, Permit};
+use crate::accounts::Permit;
 use crate::config::{Headers, Received as Detail};
-use crate::delivery::direct::Passage;
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
 use crate::mail::{Envelope, Id, Recipient};
@@ -45,32 +45,6 @@ enum Message {
     Body(Outlet),
     /// It will be refused with this reply; the rest is dropped.
     Refused(Reply),
-}
-
-/// Where the body goes.
-#[derive(Debug)]
-enum Outlet {
-    /// To the disk, looked at on its way where its parts decide.
-    Spool(body::Writer, Option<Box<Inspection>>),
-    /// To the upstream.
-    Passage(Box<Passage>),
-}
-
-impl Outlet {
-    async fn write(&mut self, id: Id, octets: &[u8]) -> Result<(), Reply> {
-        match self {
-            Self::Spool(writer, parts) => {
-                if let Some(parts) = parts {
-                    parts.feed(octets);
-                }
-                writer.write(octets).await.map_err(|error| {
-                    tracing::error!(%id, %error, "mail refused: body could not be stored");
-                    replies::STORE_FAILED
-                })
-            }
-            Self::Passage(passage) => passage.write(octets).await,
-        }
-    }
 }
 
 /// What `Received:` tells of the client.
@@ -273,7 +247,7 @@ impl Transaction {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
-            None => Outlet::Spool(shared.queue.spool(), self.permit.inspection().map(Box::new)),
+            None => Outlet::spool(shared.queue.spool(), &self.permit),
             Some(Some(passage)) => Outlet::Passage(passage),
             // It was lost meanwhile, and that was said.
             Some(None) => return self.refuse(replies::TURN_LOST),
@@ -345,11 +319,11 @@ impl Transaction {
                 }
                 reply
             }
-            Message::Body(Outlet::Spool(writer, parts)) => {
-                if let Some(Err(why)) = parts.map(|parts| parts.finish(self.size)) {
-                    tracing::warn!(id = %self.id, %why, "mail refused");
-                    return replies::unsendable(&why);
-                }
+            Message::Body(Outlet::Spool(spool)) => {
+                let writer = match spool.end(self.id, self.size) {
+                    Ok(writer) => writer,
+                    Err(reply) => return reply,
+                };
                 let submission = Intake {
                     id: self.id,
                     account: self.permit.account.name.clone(),

@@ -5,6 +5,7 @@
 
 mod accept;
 mod direct;
+mod outlet;
 mod patience;
 mod refuse;
 mod replies;

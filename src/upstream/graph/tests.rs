@@ -487,6 +487,26 @@ async fn b24_a_file_goes_in_one_request_up_to_three_megabytes() {
 }
 
 #[tokio::test]
+async fn b24_a_draft_that_may_have_been_sent_is_told_as_one_and_stays() {
+    const MADE: Act = Act::Answer(201, "", r#"{"id":"1"}"#);
+    const ADDED: Act = Act::Answer(201, "", "");
+    const GONE: Act = Act::Answer(204, "", "");
+    const DENIED: &str = r#"{"error":{"code":"ErrorSendAsDenied","message":"no"}}"#;
+    for (act, expected, is_removed) in [
+        (Act::Answer(502, "", ""), "sendMail (it may have been taken): HTTP 502", false),
+        (Act::LoseAnswer, "sendMail (it may have been taken): ", false),
+        (Act::Answer(403, "", DENIED), "sendMail: HTTP 403 ErrorSendAsDenied", true),
+    ] {
+        let (server, url) = StandIn::start(&[MADE, ADDED, act, GONE]).await;
+        let on = config::Graph { upload: Upload::On, max_size: 64 << 10, ..settings(&url) };
+        let (outcome, _) = send(on, &with_attachment(100_000), &["a@x.example"], true).await;
+        assert!(words(&outcome).starts_with(expected), "{}", words(&outcome));
+        let is_delete = |line: &String| line.starts_with("DELETE");
+        assert_eq!(server.lines().iter().any(is_delete), is_removed, "{expected}");
+    }
+}
+
+#[tokio::test]
 async fn b24_what_cannot_be_taken_apart_is_not_sent_at_all() {
     let (server, url) = StandIn::start(&[]).await;
     let on = config::Graph { upload: Upload::On, max_size: 64 << 10, ..settings(&url) };
