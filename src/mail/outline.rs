@@ -8,7 +8,7 @@ use super::part::{Described, Kind, Part, describing};
 use super::transfer::{Decoder, Transfer};
 use std::ops::Range;
 
-/// Of a line so much is looked at to see whether it is a delimiter.
+/// No longer line is a delimiter, or is held.
 const LONGEST_LINE: usize = 1000;
 /// Octets of one header at most; the front door takes no larger one.
 const LARGEST_HEADER: usize = 512 * 1024 + 64 * 1024;
@@ -110,7 +110,7 @@ impl Outline {
             }
         }
         self.held.extend_from_slice(octets);
-        if self.held.len() > LONGEST_LINE {
+        if self.held.len() > LONGEST_LINE + 1 {
             let mut held = std::mem::take(&mut self.held);
             // It may begin a line end.
             let rest = if held.ends_with(b"\r") { held.pop() } else { None };
@@ -160,9 +160,11 @@ impl Outline {
     /// Ends what a delimiter ends; gives whether the line is one.
     fn delimit(&mut self, line: &[u8], begin: u64) -> bool {
         let said = line[2..].trim_ascii_end();
-        let is = |open: &Open| said == open.boundary;
-        let is_last =
-            |open: &Open| said.strip_suffix(b"--").is_some_and(|said| said == open.boundary);
+        let is_short = line.len() <= LONGEST_LINE;
+        let is = |open: &Open| is_short && said == open.boundary;
+        let is_last = |open: &Open| {
+            is_short && said.strip_suffix(b"--").is_some_and(|said| said == open.boundary)
+        };
         let Some(depth) = self.open.iter().rposition(|open| is(open) || is_last(open)) else {
             // RFC 2046 §5.1.1 lets a reader take what only begins so for a delimiter as well.
             self.found.is_unclear |=
@@ -315,7 +317,10 @@ mod tests {
     #[test]
     fn b24_pieces_of_any_size_have_the_same_outline() {
         let long = format!("{NESTED}{}\r\n--=_o\r\n\r\n{}", "y".repeat(2500), "z".repeat(3000));
-        for message in [NESTED, &long] {
+        let wide = |end: &str| {
+            NESTED.replacen("--=_o\r\n", &format!("--=_o{}{end}\r\n", " ".repeat(1500)), 2)
+        };
+        for message in [NESTED, &long, &wide(""), &wide("x")] {
             let whole = outline(message.as_bytes(), message.len());
             for size in 1..200 {
                 assert_eq!(outline(message.as_bytes(), size), whole, "{size}");
