@@ -57,7 +57,8 @@ pub(super) struct Attempt<T, C> {
     pub stuck: Arc<Stuck>,
     pub wake: Arc<Notify>,
     pub claim: Claim,
-    pub turn: Turn,
+    /// Until the upstream is no longer asked.
+    pub turn: Option<Turn>,
     pub entry: Entry,
     /// The account is in trouble and this try looks whether it still is.
     pub probe: bool,
@@ -86,7 +87,7 @@ pub(super) struct Ended {
     pub refund: Option<Charge>,
     pub lesson: Lesson,
     /// Ends when the lane has learned.
-    pub turn: Turn,
+    pub turn: Option<Turn>,
 }
 
 /// What came of the errand.
@@ -113,15 +114,22 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let tried = self.outcome().await;
         let refund = self.refund(tried.taken);
         self.log(&tried.plan);
+        if matches!(tried.plan.lesson, Lesson::Well) && !self.probe {
+            // Nothing is to be learned: its connection takes the next mail while the disk notes this one.
+            drop(self.turn.take());
+        }
         self.settle(&tried.plan, refund.as_ref().filter(|_| tried.charged)).await;
         if matches!(tried.plan.next, Next::Failed) {
             self.shared.health.ring();
         }
         drop(self.claim);
         let account = self.member.account.name.clone();
-        if !tried.reached && matches!(self.errand, Errand::Send(..)) {
+        if !tried.reached
+            && matches!(self.errand, Errand::Send(..))
+            && let Some(turn) = &mut self.turn
+        {
             // The upstream was not asked: a message of the pace was taken for nothing.
-            self.turn.give_back();
+            turn.give_back();
         }
         Ended { account, started, refund, lesson: tried.plan.lesson, turn: self.turn }
     }
