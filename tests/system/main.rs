@@ -40,8 +40,12 @@ mod grants;
 mod graph;
 /// Microsoft Graph by every kind of account, and what `submitd check` says of it.
 mod graph_accounts;
+/// What Graph answers, and what becomes of mail and account then.
+mod graph_answers;
 /// The same while the program waits: gathered, sent whole, and nothing kept.
 mod graph_direct;
+/// Mail that is too large for one request of Graph.
+mod graph_large;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.
