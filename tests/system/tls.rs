@@ -1,6 +1,7 @@
 //! Clients inside TLS: STARTTLS, from the first octet, and certificates that change while we run.
 
 use crate::support::daemon::{Daemon, PATIENCE, Start, binary};
+use crate::support::port::Port;
 use crate::support::programs::{PASSWORD, USER, run};
 use crate::support::talk::{self, Pair, tls};
 use crate::support::world::{RUNTIME, World};
@@ -275,11 +276,12 @@ fn health_and_send_go_through_every_kind_of_door() {
     let world = World::new();
     Pair::new().write(world.path());
     let socket = world.path().join("smtp.sock");
+    let [first, second, third] = [(); 3].map(|()| Port::hold());
     let doors = [
-        format!("address = \"{}\"\n{}", talk::free(), tls("implicit")),
-        format!("address = \"{}\"\n{}", talk::free(), tls("starttls")),
+        format!("address = \"{first}\"\n{}", tls("implicit")),
+        format!("address = \"{second}\"\n{}", tls("starttls")),
         format!("address = \"unix:{}\"\n", socket.display()),
-        format!("address = \"{}\"\nproxy_protocol = \"127.0.0.0/8\"\n", talk::free()),
+        format!("address = \"{third}\"\nproxy_protocol = \"127.0.0.0/8\"\n"),
     ];
     for (count, door) in doors.iter().enumerate() {
         let config = world.config(&format!("[[listener]]\n{door}"));
