@@ -49,6 +49,11 @@ impl Reply {
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
+
+    /// The command itself is not understood or not known (RFC 5321 §4.2.4).
+    pub fn is_no_command(&self) -> bool {
+        matches!(self.code, 500..=504)
+    }
 }
 
 /// What is kept of one line. RFC 5321 §4.5.3.1.5 says 512 octets; Exchange's SendAsDenied line with its

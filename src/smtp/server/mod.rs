@@ -2,8 +2,8 @@
 //!
 //! `feed` takes what came, `advance` says what is to be done next and never waits, `output` holds what
 //! is to be written before waiting for more input. An event that asks (marked so) must be answered with
-//! [`Dialogue::answer`] before the next `advance`; MAIL and RCPT may be put off with
-//! [`Dialogue::answer_later`], so that a driver can ask somebody else about all of them at once.
+//! [`Dialogue::answer`] before the next `advance`; RCPT may be put off with [`Dialogue::answer_later`], so that
+//! a driver can ask somebody else about all of them at once.
 //!
 //! It promises that commands are answered one by one in their order however the octets are cut, that
 //! what it holds of a client stays bounded and goes back when the session is idle, and that nothing sent
