@@ -168,10 +168,7 @@ async fn google(
     headers: HeaderMap,
     body: bytes::Bytes,
 ) -> Response {
-    gate(&world, &cord, || {
-        if let Some(broken) = fault(&world) {
-            return broken;
-        }
+    unless_broken(&world, &cord, || {
         let form = form(&headers, &body);
         let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
         if field("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
