@@ -16,6 +16,7 @@ pub mod wire;
 
 pub use accounts::describe;
 pub use desk::{Desk, Scene};
+pub use sign_in::lacks_graph;
 
 use crate::config;
 use crate::unix_socket::{self, SocketFile};

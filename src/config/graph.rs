@@ -95,13 +95,11 @@ impl Transport {
 }
 
 impl super::Account {
-    /// Octets of one message that its server takes.
-    pub fn max_message_size(&self) -> u64 {
+    /// Octets of one message that its server takes, by Graph or by SMTP.
+    pub fn max_message_size(&self, by_graph: bool) -> u64 {
         let Upstream { max_message_size, .. } = self.upstream;
-        match &self.transport {
-            Transport::Graph(graph) if graph.upload == Upload::Off => {
-                max_message_size.min(graph.max_size)
-            }
+        match self.transport.graph().filter(|_| by_graph) {
+            Some(graph) if graph.upload == Upload::Off => max_message_size.min(graph.max_size),
             _ => max_message_size,
         }
     }
@@ -233,7 +231,7 @@ mod tests {
             assert!(!graph.is_me);
             assert_eq!(app.upstream.connections, Limit::AtMost(4));
             assert!(!app.upstream.binarymime, "nothing says what Graph does with it");
-            assert_eq!(app.max_message_size(), ONE_REQUEST);
+            assert_eq!(app.max_message_size(true), ONE_REQUEST);
         }
         let person = "grant = \"device_code\"\ntransport = \"graph\"";
         let own = account(person, "upload = \"on\"");
@@ -242,7 +240,7 @@ mod tests {
             own.oauth.scope,
             "https://graph.microsoft.com/Mail.Send https://graph.microsoft.com/Mail.ReadWrite offline_access"
         );
-        assert_eq!(own.max_message_size(), 35 << 20);
+        assert_eq!(own.max_message_size(true), 35 << 20);
         let shared = account(&format!("{person}\nusername = \"ann@contoso.com\""), "");
         assert!(!shared.transport.graph().expect("graph").is_me);
     }
@@ -257,6 +255,8 @@ mod tests {
         );
         assert_eq!(auto.upstream.connections, Limit::AtMost(3));
         assert_eq!(auto.transport.audience(), Audience::Smtp);
+        assert_eq!(auto.max_message_size(false), 35 << 20);
+        assert_eq!(auto.max_message_size(true), ONE_REQUEST);
     }
 
     #[test]

@@ -199,7 +199,8 @@ pub static ROWS: &[Known] = &[
         BROKEN,
         "the application may not send from {mailbox} by Graph",
         "Entra admin center > App registrations > API permissions: add Microsoft Graph > Mail.Send (application, or \
-         delegated where a person signs in), then Grant admin consent. Where it is there: an application access policy or \
+         delegated where a person signs in; Mail.Send.Shared where the mailbox is not that person's, also in `scope` of \
+         [account.graph]), then Grant admin consent. Where it is there: an application access policy or \
          RBAC scope shuts {mailbox} out (Test-ServicePrincipalAuthorization, Test-ApplicationAccessPolicy)",
     ),
     row(

@@ -409,12 +409,12 @@ async fn a_newer_store_and_a_foreign_file_are_refused_untouched() {
     accept(&queue, 1, 10).await;
     drop(queue);
     let file = dir.path().join("q/queue.db");
-    for (sql, newer) in [("PRAGMA user_version = 3", true), ("PRAGMA application_id = 7", false)] {
+    for (sql, newer) in [("PRAGMA user_version = 4", true), ("PRAGMA application_id = 7", false)] {
         sqlite(dir.path()).execute_batch(sql).unwrap();
         let before = std::fs::read(&file).unwrap();
         for _ in 0..2 {
             let error = Queue::open(settings(dir.path())).unwrap_err();
-            let is_newer = matches!(error, OpenError::Newer { found: 3, known: 2, .. });
+            let is_newer = matches!(error, OpenError::Newer { found: 4, known: 3, .. });
             assert_eq!(is_newer, newer, "{error}");
             assert!(open_read_only(&dir.path().join("q")).is_err());
         }
@@ -427,7 +427,7 @@ async fn a_newer_store_and_a_foreign_file_are_refused_untouched() {
 
 /// What schema 1 did not have is taken away again.
 const OLDER: &str = "DROP INDEX mail_turn; ALTER TABLE mail DROP COLUMN sender; DROP TABLE spent; \
-     PRAGMA user_version = 1";
+     DROP TABLE detour; PRAGMA user_version = 1";
 
 #[tokio::test]
 async fn an_older_store_is_brought_up_with_all_its_mail_damaged_rows_too() {
@@ -462,6 +462,51 @@ async fn an_older_store_is_brought_up_with_all_its_mail_damaged_rows_too() {
     let senders: Vec<String> =
         select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(senders, ["<>", "erp@contoso.com", "<>"]);
+}
+
+#[tokio::test]
+async fn b24_a_detour_survives_until_its_end_is_noted() {
+    let (dir, queue) = store();
+    let detour = |account: &str, again| Detour {
+        account: account.into(),
+        since: moment(40),
+        again: moment(again),
+    };
+    queue.note_detour(detour("erp", 50)).await.unwrap();
+    queue.note_detour(detour("lms", 50)).await.unwrap();
+    queue.note_detour(detour("erp", 90)).await.unwrap();
+    assert_eq!(queue.detours(), [], "as it stood when the store was opened");
+    queue.end_detour("lms").await.unwrap();
+    queue.end_detour("nobody").await.unwrap();
+    queue.close().await;
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    assert_eq!(queue.detours(), [detour("erp", 90)]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_laid_aside_is_read_twice_and_leaves_nothing() {
+    let (dir, queue) = store();
+    let files = || std::fs::read_dir(dir.path().join("q/body")).unwrap().count();
+    for size in [0, 10, 256 * 1024, 256 * 1024 + 1, 3_000_000] {
+        let octets: Vec<u8> = (0..size).map(|number| (number % 251) as u8).collect();
+        let mut writer = queue.spool();
+        for piece in octets.chunks(10_000) {
+            writer.write(piece).await.unwrap();
+        }
+        let aside = writer.lay_aside().await.unwrap();
+        assert_eq!((aside.size(), files()), (size as u64, usize::from(size > body::INLINE)));
+        for _ in 0..2 {
+            let mut reader = aside.reader().await.unwrap();
+            let mut read = Vec::new();
+            while let Some(chunk) = reader.chunk().await.unwrap() {
+                read.extend_from_slice(&chunk);
+            }
+            assert!(read == octets, "{size}");
+        }
+        drop(aside);
+        assert_eq!(files(), 0, "{size}");
+    }
+    assert_eq!(queue.used(), 0);
 }
 
 fn charge(lane: &str, recipients: u32, minute: u64) -> Charge {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod direct;
+mod outlet;
 mod patience;
 mod refuse;
 mod replies;
@@ -296,18 +297,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
                 replies::forbidden(error)
             })?;
-        accept::check_size(&permit, mail.size.unwrap_or(0))?;
+        let by_graph = shared.passages.may_be_graph(&permit.account);
+        accept::check_size(&permit, mail.size.unwrap_or(0), by_graph)?;
         let now = SystemTime::now();
         let id = Id::new(now, random());
         if let Mode::Direct(_) = shared.listener.mode {
-            self.transaction = Some(Transaction::direct(id, permit, mail, now));
+            self.transaction = Some(Transaction::direct(id, permit, mail, now).by_graph(by_graph));
             return Ok(());
         }
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
-        self.transaction = Some(Transaction::new(id, permit, mail, now));
+        self.transaction = Some(Transaction::new(id, permit, mail, now).by_graph(by_graph));
         Ok(())
     }
 

@@ -58,36 +58,15 @@ pub trait Courier: Send + Sync {
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send;
 
-    /// For which service the next mail needs a token.
-    fn audience(&self) -> Audience {
-        Audience::Smtp
-    }
-
-    /// The provider said that SMTP AUTH is switched off. Whether the mail may go another way at once, with
-    /// a token for another audience; whoever tries tells what came of it by [`Courier::detoured`].
-    fn detour(&self) -> bool {
-        false
-    }
-
-    /// SMTP works again; gives whether that is news.
-    fn back(&self) -> bool {
-        false
-    }
-
-    /// Whether the other way works for this account. Gives whether that is news.
-    fn detoured(&self, _works: bool) -> bool {
-        false
-    }
-
-    /// A connection for a mail that passes through while its sender waits; a new one where `is_fresh`. One
-    /// that has no such way says so.
+    /// A connection for a mail that passes through while its sender waits; a new one where `is_fresh`. A way
+    /// that takes a mail only as a whole says so.
     fn transit(
         &self,
         credential: &Credential,
         is_fresh: bool,
     ) -> impl Future<Output = Result<smtp::Transit, Failure>> + Send {
         let _ = (credential, is_fresh);
-        let text = "this account takes mail only from a listener with mode = \"queue\"";
+        let text = "this way takes a mail only as a whole";
         std::future::ready(Err(Failure::at(Stage::Connect, Fault::Local(text.to_owned()))))
     }
 

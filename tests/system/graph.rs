@@ -17,7 +17,7 @@ const ERP: &str = "erp@contoso.com";
 const ANN: &str = "ann@example.org";
 
 /// An account with these keys; `graph` are those of `[account.graph]`.
-fn config(world: &World, tenant: &str, keys: &str, graph: &str) -> String {
+pub fn config(world: &World, tenant: &str, keys: &str, graph: &str) -> String {
     format!(
         "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n\
@@ -37,7 +37,7 @@ fn config(world: &World, tenant: &str, keys: &str, graph: &str) -> String {
 }
 
 /// An application that sends by Graph.
-fn app(world: &World, graph: &str) -> String {
+pub fn app(world: &World, graph: &str) -> String {
     let keys = "grant = \"client_credentials\"\ntransport = \"graph\"";
     config(world, "contoso.onmicrosoft.com", keys, graph)
 }
@@ -47,7 +47,7 @@ fn start(world: &World, graph: &str) -> Daemon {
 }
 
 /// Hands a mail in; the reply to its end.
-fn submit(daemon: &Daemon, to: &[&str], mail: &[u8]) -> String {
+pub fn submit(daemon: &Daemon, to: &[&str], mail: &[u8]) -> String {
     let mut client = Client::hello(daemon.address()).unwrap();
     client.say(&format!("MAIL FROM:<{ERP}>")).unwrap();
     for to in to {
@@ -60,30 +60,30 @@ fn submit(daemon: &Daemon, to: &[&str], mail: &[u8]) -> String {
     client.reply().unwrap()
 }
 
-fn taken(daemon: &Daemon, to: &[&str], mail: &[u8]) {
+pub fn taken(daemon: &Daemon, to: &[&str], mail: &[u8]) {
     let reply = submit(daemon, to, mail);
     assert!(reply.starts_with("250 2.0.0"), "{reply}");
 }
 
 /// The mail with these fields of recipients.
-fn addressed(subject: &str, fields: &str) -> Vec<u8> {
+pub fn addressed(subject: &str, fields: &str) -> Vec<u8> {
     let mail = String::from_utf8(mails::plain(subject)).unwrap();
     mail.replace("To: ann@example.org\r\n", fields).into_bytes()
 }
 
-fn by_graph(message: &Message) {
+pub fn by_graph(message: &Message) {
     assert_eq!((message.door, message.mailbox.as_str()), (Door::Graph, ERP));
 }
 
 /// The parts, decoded, in an order that does not depend on theirs.
-fn parts(raw: &[u8]) -> Vec<Vec<u8>> {
+pub fn parts(raw: &[u8]) -> Vec<Vec<u8>> {
     let leaves = mime::Part::new(raw).leaves();
     let mut parts: Vec<_> = leaves.iter().map(mime::Part::content).collect();
     parts.sort();
     parts
 }
 
-fn answer(world: &World, answer: GraphAnswer) {
+pub fn answer(world: &World, answer: GraphAnswer) {
     world.faults(|faults| {
         faults.graph.answers.insert(GraphStep::SendMail, Fault::times(answer, 1));
     });
@@ -336,19 +336,29 @@ fn b24_auto_goes_by_graph_while_smtp_auth_is_off() {
     world.faults(|faults| faults.smtp.auth = Some(Fault::always(AuthRefusal::TenantDisabled)));
     let keys = "grant = \"client_credentials\"\ntransport = \"auto\"";
     let text = config(&world, "contoso.onmicrosoft.com", keys, "");
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
     for number in 0..3 {
         taken(&daemon, &[ANN, "bob@example.org"], &mails::plain(&format!("mail-{number}")));
         by_graph(&world.messages(number + 1)[number]);
     }
     daemon.log.wait_for("SMTP AUTH is switched off; mail goes by Graph");
     assert_eq!(world.sandbox.statistics().login_failures, 1, "SMTP is not asked for each mail");
-    drop(daemon);
-    // Switched on again: by SMTP from the start.
+    assert!(daemon.stop().success());
+    // The next start knows the way, though SMTP AUTH was switched on meanwhile: that is asked in its time.
     world.faults(|_| {});
-    let daemon = world.start(&text).run();
+    let mut daemon = world.start(&text).run();
+    daemon.log.wait_for("mail goes by Graph as before");
+    taken(&daemon, &[ANN], &mails::plain("remembered"));
+    by_graph(&world.messages(4)[3]);
+    // Or at once, where somebody says so.
+    daemon.signal("HUP");
+    daemon.log.wait_for("configuration reloaded");
     taken(&daemon, &[ANN], &mails::plain("by-smtp"));
-    assert_eq!(world.messages(4)[3].door, Door::Smtp);
+    assert_eq!(world.messages(5)[4].door, Door::Smtp);
+    daemon.log.wait_for("SMTP AUTH is switched on again");
+    assert!(daemon.stop().success());
+    let daemon = world.start(&text).run();
+    assert!(!daemon.log.text().contains("mail goes by Graph as before"));
 }
 
 /// The most memory that the process ever had, in octets.

@@ -20,6 +20,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// SMTP with Graph as its detour: when it is taken, what is looked at meanwhile, and when it is left.
+mod detour;
 /// Every known code, reply and mistake is made, and what the administrator reads is compared.
 mod diagnosis;
 /// Mail that passes through while its program waits.
@@ -38,6 +40,10 @@ mod faults;
 mod grants;
 /// Mail by Microsoft Graph, which knows no envelope and answers once.
 mod graph;
+/// Microsoft Graph by every kind of account, and what `submitd check` says of it.
+mod graph_accounts;
+/// The same while the program waits: gathered, sent whole, and nothing kept.
+mod graph_direct;
 /// What is changed in a message, each change by its key.
 mod headers;
 /// A thousand clients that only sit there cost little.

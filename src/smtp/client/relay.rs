@@ -167,13 +167,13 @@ impl Relay {
         if !is_good && (!is_refusal || said == Said::Reset) {
             return self.give_up(step, out_of_place(&reply));
         }
-        self.awaited.pop_front();
-        let refuse = |reply| Err(Refusal { step: said.step(), trouble: Trouble::Reply(reply) });
         let is_bdat = matches!(said, Said::Chunk | Said::End)
             && matches!(self.carriage, Carriage::Bdat { is_chosen: true });
         if is_bdat && reply.is_no_command() {
             return self.give_up(step, Trouble::NotOffered("CHUNKING"));
         }
+        self.awaited.pop_front();
+        let refuse = |reply| Err(Refusal { step: said.step(), trouble: Trouble::Reply(reply) });
         match said {
             // What follows would be refused for it (RFC 3030 §2).
             Said::Chunk if !is_good => return self.give_up(Step::Body, Trouble::Reply(reply)),
@@ -427,6 +427,41 @@ mod tests {
         assert_eq!(heard(&mut dialogue), ["250", "250", "Rcpt 450", "354"]);
         assert!(!dialogue.relay_over(), "a body was begun");
         assert!(matches!(dialogue.advance(), Event::Closed));
+    }
+
+    #[test]
+    fn by_chunks_where_they_are_offered_and_a_server_that_does_not_know_them_is_found_out() {
+        let begun = |extensions| {
+            let mut dialogue = ready(extensions);
+            dialogue.relay(&envelope(), None, true);
+            dialogue.relay_recipient(&Recipient::new(address("b@x")));
+            dialogue.relay_on();
+            said(&mut dialogue);
+            dialogue.feed(b"250 a\r\n250 b\r\n");
+            dialogue.advance();
+            dialogue.relay_data();
+            dialogue.relay_on();
+            dialogue
+        };
+        assert!(!begun("250-PIPELINING\r\n").relays_in_chunks());
+        for (answers, expected) in [
+            ("250 ok\r\n250 ok\r\n", "250"),
+            ("250 ok\r\n502 what\r\n", "Dot NotOffered(\"CHUNKING\")"),
+            ("500 what\r\n", "Dot NotOffered(\"CHUNKING\")"),
+            ("250 ok\r\n452 full\r\n", "Dot 452"),
+        ] {
+            let mut dialogue = begun(ALL);
+            assert_eq!(said(&mut dialogue), "", "no DATA");
+            assert_eq!(heard(&mut dialogue), ["250", "250", "354"]);
+            dialogue.relay_body(b".x\r\n");
+            dialogue.relay_end(b".\r\n");
+            assert_eq!(said(&mut dialogue), "BDAT 4\r\n.x\r\nBDAT 3 LAST\r\n.\r\n");
+            dialogue.feed(answers.as_bytes());
+            dialogue.advance();
+            assert_eq!(heard(&mut dialogue), [expected], "{answers:?}");
+            let is_known = !expected.contains("CHUNKING");
+            assert_eq!(dialogue.relay_over(), is_known, "{answers:?}");
+        }
     }
 
     #[test]

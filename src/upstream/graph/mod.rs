@@ -15,7 +15,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Audience, HttpProxy, Upload, Upstream};
+use crate::config::{self, HttpProxy, Upload, Upstream};
 use crate::mail::addressed::{self, Addressees};
 use crate::mail::header;
 use crate::smtp::Reply;
@@ -305,10 +305,6 @@ impl Courier for Graph {
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send {
         Graph::deliver(self, mail, credential)
-    }
-
-    fn audience(&self) -> Audience {
-        Audience::Graph
     }
 }
 

@@ -2,6 +2,7 @@
 //! loss comes to.
 
 use super::*;
+use crate::config::Audience;
 use crate::config::{Chunking, HttpProxy, Limit, UpstreamTls};
 use crate::mail::addressed::Strangers;
 use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
