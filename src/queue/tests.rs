@@ -1121,6 +1121,25 @@ async fn old_history_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_history_that_is_young_is_bounded_by_number() {
+    let (dir, queue) = store();
+    drop(queue);
+    let conn = sqlite(dir.path());
+    conn.execute_batch(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 101500) \
+         INSERT INTO history SELECT x, 'i', 'a', '', '', 0, 1700000000000, 1, 1, 0, 0, 0 FROM n",
+    )
+    .unwrap();
+    let ledger = work::Ledger { conn, next_key: 1, used: 0 };
+    let range = |sql| ledger.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    for oldest in [1_001, 1_501, 1_501] {
+        ledger.prune(moment(0), moment(0)).unwrap();
+        assert_eq!(range("SELECT min(key) FROM history"), oldest, "a thousand at once");
+    }
+    assert_eq!(range("SELECT count(*) FROM history"), 100_000);
+}
+
+#[tokio::test]
 async fn b03_a_store_that_was_taken_away_marks_nothing_and_goes_on_when_it_is_back() {
     let (dir, queue) = store();
     let mail = accept(&queue, 1, 10).await;

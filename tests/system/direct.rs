@@ -3,8 +3,8 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::port::Port;
 use crate::support::servers::Aiosmtpd;
-use crate::support::talk;
 use crate::support::world::World;
 use std::io::Write;
 use submitd::sandbox::{Limits, Options};
@@ -389,12 +389,11 @@ fn queue_and_direct_together_never_pass_the_limits_of_the_mailbox() {
         limits: Limits { messages_per_minute: 0, ..Limits::EXCHANGE },
         ..Options::default()
     });
-    let (queued, direct) = (talk::free(), talk::free());
-    let listeners = format!(
-        "[[listener]]\naddress = \"{queued}\"\n[[listener]]\naddress = \"{direct}\"\nmode = \"direct\"\n"
-    );
+    let listeners =
+        World::listener("") + "[[listener]]\naddress = \"127.0.0.2:0\"\nmode = \"direct\"\n";
     let keys = "connections = 3\nmessages_per_minute = \"unlimited\"\n";
-    let _daemon = world.start(&world.config_with(&listeners, keys)).run();
+    let daemon = world.start(&world.config_with(&listeners, keys)).run();
+    let [queued, direct] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
     std::thread::scope(|scope| {
         for (number, address) in [queued, direct].into_iter().cycle().take(12).enumerate() {
             scope.spawn(move || {
@@ -415,7 +414,8 @@ fn queue_and_direct_together_never_pass_the_limits_of_the_mailbox() {
 #[test]
 fn recipients_of_the_day_are_counted_together_and_over_a_restart() {
     let world = World::new();
-    let (queued, direct) = (talk::free(), talk::free());
+    let held = [Port::hold(), Port::hold()];
+    let [queued, direct] = held.each_ref().map(Port::address);
     let listeners = format!(
         "[[listener]]\naddress = \"{queued}\"\n\
          [[listener]]\naddress = \"{direct}\"\nmode = \"direct\"\nturn_timeout = \"1s\"\n"
@@ -606,7 +606,7 @@ fn b19_a_drain_lets_a_passing_mail_end_and_a_reload_does_not_touch_it() {
 #[test]
 fn send_and_sendmail_go_through_and_health_and_status_name_the_mode() {
     let world = World::new();
-    let address = talk::free();
+    let address = Port::hold();
     let config = format!("[[listener]]\naddress = \"{address}\"\nmode = \"direct\"\n");
     let daemon = world.start(&world.config(&config)).run();
     let file = world.path().join("submitd.toml");

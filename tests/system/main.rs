@@ -32,6 +32,8 @@ mod disks;
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
 mod dsn;
+/// What was declared goes on where it is offered, else it comes back.
+mod extensions;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
 /// One mail by each way to a token, and what is told where one does not work.
@@ -46,6 +48,8 @@ mod graph_answers;
 mod graph_direct;
 /// Mail that is too large for one request of Graph.
 mod graph_large;
+/// What is changed in a message, each change by its key.
+mod headers;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.
