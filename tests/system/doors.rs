@@ -1,6 +1,7 @@
 //! Doors: Unix sockets, systemd's sockets, balancers, and how many come through.
 
-use crate::support::daemon::{PATIENCE, binary};
+use crate::support::daemon::{Log, PATIENCE, binary};
+use crate::support::overheard::{self, Heard};
 use crate::support::talk::{self, Talk};
 use crate::support::world::World;
 use std::io::{ErrorKind, Read, Write};
@@ -30,7 +31,7 @@ fn a_unix_socket_is_made_replaced_after_a_crash_and_taken_away() {
     let dir = world.path().display().to_string();
     let config_of_other = config.replace(&format!("{dir}/state"), &format!("{dir}/other/state"));
     let second = crate::support::daemon::Start::new(&other, &config_of_other);
-    let output = second.command().0.output().unwrap();
+    let output = second.command().0.heard();
     assert_eq!(output.status.code(), Some(75));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the socket is taken"));
     client.mail("the first goes on");
@@ -58,15 +59,20 @@ fn socket_activation_takes_a_unix_socket_too_and_leaves_it_to_systemd() {
     let file = world.path().join("submitd.toml");
     let keys = format!("[[listener]]\naddress = \"unix:{}\"\n", path.display());
     std::fs::write(&file, world.config(&keys)).unwrap();
-    let mut activated = Command::new("systemd-socket-activate")
+    let mut activate = Command::new("systemd-socket-activate");
+    overheard::loud(&mut activate);
+    let mut activated = activate
         .arg("--listen")
         .arg(&path)
         .arg(binary())
         .args(["run", "--config"])
         .arg(&file)
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("systemd-socket-activate is needed: run scripts/install-test-tools");
+    let log = Log::default();
+    log.follow(activated.stderr.take().unwrap());
+    overheard::log(world.path(), "the activated daemon's log", &log, &[]);
     let ends = Instant::now() + PATIENCE;
     while UnixStream::connect(&path).is_err() {
         assert!(Instant::now() < ends);

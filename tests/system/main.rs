@@ -32,6 +32,8 @@ mod doors;
 mod dsn;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
+/// Somebody consents at Google, and mail goes out as that person for ever.
+mod google;
 /// One mail by each way to a token, and what is told where one does not work.
 mod grants;
 /// Mail by Microsoft Graph, which knows no envelope and answers once.

@@ -1,7 +1,8 @@
 //! What systemd sees: readiness, the watchdog, a socket that is already open.
 
 use crate::support::client::Client;
-use crate::support::daemon::{PATIENCE, binary};
+use crate::support::daemon::{Log, PATIENCE, binary};
+use crate::support::overheard;
 use crate::support::world::World;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -33,14 +34,19 @@ fn socket_activation_takes_the_socket_that_systemd_opened() {
     let file = world.path().join("submitd.toml");
     let listener = format!("[[listener]]\naddress = \"{address}\"\n");
     std::fs::write(&file, world.config(&listener)).unwrap();
-    let mut activated = Command::new("systemd-socket-activate")
+    let mut activate = Command::new("systemd-socket-activate");
+    overheard::loud(&mut activate);
+    let mut activated = activate
         .args(["--listen", &address.to_string()])
         .arg(binary())
         .args(["run", "--config"])
         .arg(&file)
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("systemd-socket-activate is needed: run scripts/install-test-tools");
+    let log = Log::default();
+    log.follow(activated.stderr.take().unwrap());
+    overheard::log(world.path(), "the activated daemon's log", &log, &[]);
     // The first connection starts the daemon; it waits in the backlog until then.
     let ends = Instant::now() + PATIENCE;
     let mut client = loop {

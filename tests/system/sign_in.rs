@@ -4,6 +4,7 @@ use crate::support::browser::{chromium, decide, post, visit, visit_as};
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::servers::Oidc;
 use crate::support::sign_in::Login;
 use crate::support::witness::Witness;
@@ -53,7 +54,7 @@ fn send(daemon: &Daemon, subject: &str) {
 
 fn submitd(world: &World, words: &[&str]) -> Output {
     let config = world.path().join("submitd.toml");
-    Command::new(binary()).arg("--config").arg(config).args(words).output().unwrap()
+    Command::new(binary()).arg("--config").arg(config).args(words).heard()
 }
 
 fn text(output: &Output) -> String {

@@ -1,6 +1,7 @@
 //! The key of the stored tokens is exchanged, with nothing lost.
 
 use crate::support::daemon::binary;
+use crate::support::overheard::Heard;
 use crate::support::world::World;
 use std::process::{Command, Output};
 use submitd::sandbox::Options;
@@ -19,7 +20,7 @@ fn rotate(world: &World, words: &[&str], key: Option<&str>) -> Output {
     let mut command = Command::new(binary());
     command.args(["vault", "rotate", "--config"]).arg(world.path().join("submitd.toml"));
     command.args(words).envs(key.map(|key| ("SUBMITD_VAULT_KEY", key)));
-    command.output().unwrap()
+    command.heard()
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod load;
 pub mod mailin;
 pub mod mails;
 pub mod mime;
+pub mod overheard;
 pub mod programs;
 pub mod rounds;
 pub mod servers;

@@ -1,6 +1,7 @@
 //! `submitd login`, running, with a person before it.
 
 use super::daemon::{Log, PATIENCE, binary};
+use super::overheard;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -44,6 +45,9 @@ impl Login {
         let (log, errors) = (Log::default(), Log::default());
         log.follow(child.stdout.take().unwrap());
         errors.follow(child.stderr.take().unwrap());
+        let dir = config.parent().unwrap();
+        overheard::log(dir, "what login prints", &log, &[]);
+        overheard::log(dir, "what login complains of", &errors, &[]);
         Self { child, log, errors }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::support::authority::Authority;
 use crate::support::daemon::{Log, PATIENCE, Start};
+use crate::support::overheard::Trail;
 use crate::support::talk;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -70,6 +71,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 /// A running one; it ends when this is dropped.
 pub struct Postfix {
+    _trail: Trail,
     dir: TempDir,
     files: Authority,
     dovecot: Child,
@@ -118,7 +120,17 @@ impl Postfix {
         std::fs::write(at.join("main.cf"), main).unwrap();
         std::fs::write(at.join("master.cf"), master).unwrap();
         run(Command::new("postfix").arg("-c").arg(at).arg("start"));
-        Self { dir, files, dovecot, starttls, implicit, open, endpoint, asked }
+        Self {
+            _trail: Trail::of(dir.path()),
+            dir,
+            files,
+            dovecot,
+            starttls,
+            implicit,
+            open,
+            endpoint,
+            asked,
+        }
     }
 
     /// A daemon with these keys of the account, and these of its upstream.
