@@ -74,7 +74,7 @@ mod stop;
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
-/// The key of the stored tokens is exchanged.
+/// The stored tokens survive an exchange of their key, a kill at each step of a write, and two writers.
 mod vault;
 /// The four worlds: what vendors tell their customers to set up works as it stands.
 mod worlds;

@@ -237,6 +237,44 @@ fn daemons_and_the_libraries_under_them_tell_all_they_can() {
     assert!(!daemon.log.text().contains("\"target\":\"rustls"), "no line to wait for");
 }
 
+/// What tests start by themselves, past the search: file, how often, why.
+const UNHEARD: [(&str, usize, &str); 8] = [
+    ("binary.rs", 2, "python, which sends"),
+    (
+        "cli.rs",
+        5,
+        "demo and sandbox, which show the sandbox's own set-up, and lines of theirs in sh",
+    ),
+    ("doors.rs", 1, "systemd-socket-activate: what the daemon writes is followed"),
+    ("service.rs", 1, "the same"),
+    ("grants.rs", 2, "openssl, which makes a file, and curl, which asks for a token"),
+    ("queue.rs", 1, "a listing of ten thousand mails, whose memory is measured"),
+    ("vault.rs", 1, "kill"),
+    ("secrets.rs", 1, "a secret in a key that holds none, which is shown to be mended"),
+];
+
+#[test]
+fn no_test_starts_a_program_of_ours_past_the_search() {
+    let places = [".output()", ".spawn()", ".wait_with_output()"];
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/system")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        // Names of calls in quotes are the ones above.
+        let is_call =
+            |line: &&str| places.iter().any(|call| line.contains(call)) && !line.contains("\".");
+        let count = text.lines().filter(is_call).count();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if count > 0 {
+            found.push((name, count));
+        }
+    }
+    let mut known: Vec<_> = UNHEARD.iter().map(|row| (row.0.to_owned(), row.1)).collect();
+    found.sort();
+    known.sort();
+    assert_eq!(found, known, "use `heard` or `fed`, or say why not");
+}
+
 #[test]
 fn no_secret_is_shown_while_all_goes_well() {
     let world = World::new();
