@@ -23,8 +23,13 @@ const MAILS: usize = 500;
 fn main() {
     // Cargo adds --bench.
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    let all: [(&str, fn()); 4] =
-        [("take", take), ("give", give), ("give_at_once", give_at_once), ("edit", edit)];
+    let all: [(&str, fn()); 5] = [
+        ("take", take),
+        ("give", give),
+        ("give_at_once", give_at_once),
+        ("pass", pass),
+        ("edit", edit),
+    ];
     for (name, work) in all {
         if wanted == name || wanted.is_empty() || wanted.starts_with('-') {
             work();
@@ -131,22 +136,7 @@ fn give_at_once() {
 }
 
 fn deliver(at_once: bool) {
-    let message = message();
-    let address = |text: &str| Address::parse(text).expect("an address");
-    let envelope = Envelope {
-        sender: Some(address("erp@contoso.com")),
-        body: BodyKind::Undeclared,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-        recipients: vec![Recipient::new(address("ann@example.org"))],
-    };
-    let token = Secret::new("t".repeat(1700));
-    let login =
-        Login::bearer("erp@contoso.com", &token, ("localhost", 587), None).expect("a login");
-    let terms = client::Terms { hostname: "relay.example".to_owned(), starttls: false, login };
-    let mut dialogue = client::Dialogue::new(terms);
-    dialogue.feed(b"220 sink\r\n");
+    let (message, envelope, mut dialogue) = (message(), envelope(), connected());
     let (mut taken, mut sent) = (0, 0);
     while taken < MAILS {
         let event = dialogue.advance();
@@ -180,6 +170,64 @@ fn deliver(at_once: bool) {
         dialogue.feed(said);
     }
     assert!(black_box(sent) > MAILS * 10 * 1024);
+}
+
+fn envelope() -> Envelope {
+    let address = |text: &str| Address::parse(text).expect("an address");
+    Envelope {
+        sender: Some(address("erp@contoso.com")),
+        body: BodyKind::Undeclared,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+        recipients: vec![Recipient::new(address("ann@example.org"))],
+    }
+}
+
+/// Greeted.
+fn connected() -> client::Dialogue {
+    let token = Secret::new("t".repeat(1700));
+    let login =
+        Login::bearer("erp@contoso.com", &token, ("localhost", 587), None).expect("a login");
+    let terms = client::Terms { hostname: "relay.example".to_owned(), starttls: false, login };
+    let mut dialogue = client::Dialogue::new(terms);
+    dialogue.feed(b"220 sink\r\n");
+    dialogue
+}
+
+/// The client's half in direct mode: command by command, by BDAT.
+fn pass() {
+    let (message, envelope, mut dialogue) = (message(), envelope(), connected());
+    while let client::Event::NeedInput = dialogue.advance() {
+        let output = dialogue.output().split();
+        dialogue.feed(said(&output, dialogue.step()));
+    }
+    let mut sent = 0;
+    for _ in 0..MAILS {
+        dialogue.relay(&envelope, None, true);
+        dialogue.relay_recipient(&envelope.recipients[0]);
+        dialogue.relay_on();
+        sent += hear(&mut dialogue, b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n", 2);
+        dialogue.relay_data();
+        dialogue.relay_on();
+        sent += hear(&mut dialogue, b"", 1);
+        dialogue.relay_end(&message);
+        sent += hear(&mut dialogue, b"250 2.0.0 taken\r\n", 1);
+        assert!(dialogue.relay_over());
+    }
+    assert!(black_box(sent) > MAILS * 10 * 1024);
+}
+
+/// Takes these replies as answers to so much that was said; gives the octets of that.
+fn hear(dialogue: &mut client::Dialogue, replies: &[u8], answers: usize) -> usize {
+    let octets = dialogue.output().split().len();
+    dialogue.feed(replies);
+    dialogue.advance();
+    for _ in 0..answers {
+        let heard = dialogue.relay_heard().expect("an answer");
+        black_box(heard.expect("a good one"));
+    }
+    octets
 }
 
 /// What a server says to these octets.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "benches/instructions.json"
-WORK = ["take", "give", "give_at_once", "edit"]
+WORK = ["take", "give", "give_at_once", "pass", "edit"]
 TOLERANCE, OTHER_COMPILER = 0.03, 0.15
 
 

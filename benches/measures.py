@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import socket
 import statistics
 import subprocess
+import sys
 import time
 
 from subjects import (
@@ -48,31 +51,45 @@ ROWS = [
 
 def load(subject, sink, words, seconds):
     """One run of the load; what the sink got counts."""
-    before, ours, theirs = sink.count(), sink.cpu(), subject.process.cpu() if subject.process else 0.0
+    before, ours, theirs = sink.mark(), sink.cpu(), subject.process.cpu() if subject.process else 0.0
     times = os.times()
-    begin = time.monotonic()
     command = [TOOLS, "load", *subject.how(), "--seconds", str(seconds), *words]
     found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     mails = found["accepted"] + found["warm"] - found["failed"]
-    delivered = sink.wait(before + mails, 120) - before
-    # From the first mail that counts to the last at the sink.
-    late = time.monotonic() - begin - found["seconds"]
+    delivered = settled(sink, before + mails) - before
     after = os.times()
     client = after.children_user + after.children_system - times.children_user - times.children_system
     cpu = client + sink.cpu() - ours
     if subject.process:
         cpu += subject.process.cpu() - theirs
-    span = found["seconds"] + (late if isinstance(subject, (Queue, Postfix)) else 0.0)
+    if isinstance(subject, (Queue, Postfix)):
+        # What is taken now may be delivered later: the sink's clock counts.
+        rate = (delivered - 1) / max(sink.seconds(), 0.001)
+    else:
+        rate = found["accepted"] / found["seconds"] if found["seconds"] else 0.0
     size = int(words[words.index("--size") + 1]) if "--size" in words else 10 * KB
     return {
-        "rate": found["accepted"] / span if span else 0.0,
-        "volume": found["accepted"] * size / MB / span if span else 0.0,
+        "rate": rate,
+        "volume": rate * size / MB,
         "p50": found["us"]["p50"],
         "cpu": cpu / max(delivered, 1) * 1000,
         "failed": found["failed"],
         "lost": max(0, mails - delivered),
         "error": found["error"],
     }
+
+
+def settled(sink, wanted):
+    """What is at the sink once so many are there, or once nothing has come for five seconds."""
+    seen = -1
+    while seen < (seen := sink.wait(wanted, 5)) < wanted:
+        pass
+    return seen
+
+
+def told(text):
+    """What was just measured, for whoever watches."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def flush(directory):
@@ -104,6 +121,7 @@ def table(directory, arguments):
                     for kind in row.subjects[turn:] + row.subjects[:turn]:
                         result = load(subjects[kind], sink, row.load, arguments.seconds)
                         found[row.name].setdefault(kind.name, []).append(result)
+                        told(f"{number + 1}: {row.name}: {kind.name}: {result}")
         finally:
             for subject in subjects.values():
                 subject.stop()
@@ -125,7 +143,8 @@ def single(directory, arguments):
         found |= starting(directory, sink)
         found |= idling(directory, sink)
         found |= large(directory, sink)
-        found |= full(directory, sink, 10_000 if arguments.quick else 100_000)
+        for mails in (1000, 10_000) if arguments.quick else (1000, 100_000):
+            found |= full(directory / str(mails), sink, mails)
     finally:
         sink.stop()
     found |= distant(directory, arguments)
@@ -178,33 +197,43 @@ def large(directory, sink):
     return found
 
 
-class Slow(Queue):
-    """Takes mail that it does not send: its account's server is not there."""
+class Silent(Queue):
+    """Its account's server takes one connection and says nothing, so that all but one mail waits untried."""
+
+    def start(self):
+        self.upstream_socket = socket.create_server(("127.0.0.1", 0))
+        super().start()
 
     def config(self):
-        return super().config().replace(f"port = {self.sink.smtp}", "port = 1")
+        port = self.upstream_socket.getsockname()[1]
+        text = super().config().replace(f"port = {self.sink.smtp}", f"port = {port}")
+        return text.replace('connections = "unlimited"', "connections = 1")
+
+    def stop(self):
+        self.process.stop(signal.SIGKILL)
+        self.upstream_socket.close()
 
 
 def full(directory, sink, mails):
     """A start with so many mails queued, and the rate with which they go out."""
     place = directory / "full"
-    subject = Slow(sink, place)
+    subject = Silent(sink, place)
     words = ["--clients", "50", "--messages", str(mails)]
     command = [TOOLS, "load", *subject.how(), "--seconds", "600", *words]
     taken = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     subject.stop()
-    before = sink.count()
-    begin = time.monotonic()
+    before = sink.mark()
     subject = Queue(sink, place)
-    started = subject.started
     queued = taken["accepted"] + taken["warm"]
-    sink.wait(before + queued, 600)
-    rate = queued / (time.monotonic() - begin)
+    delivered = settled(sink, before + queued) - before
+    rate = (delivered - 1) / max(sink.seconds(), 0.001)
     found = {
-        f"{queued} queued: start to listening, ms": started * 1000,
-        f"{queued} queued: highest memory, MB": subject.process.status("VmHWM") / MB,
-        f"{queued} queued: delivered/s": rate,
+        f"{mails} queued: start to listening, ms": subject.started * 1000,
+        f"{mails} queued: highest memory, MB": subject.process.status("VmHWM") / MB,
+        f"{mails} queued: delivered/s": rate,
     }
+    if delivered < queued:
+        found[f"{mails} queued: not delivered"] = queued - delivered
     subject.stop()
     return found
 

@@ -93,10 +93,10 @@ class Process:
     def forget_peak(self):
         Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
 
-    def stop(self):
+    def stop(self, how=signal.SIGTERM):
         family = self.stats()
         if self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
+            self.child.send_signal(how)
         try:
             self.child.wait(20)
         except subprocess.TimeoutExpired:
@@ -129,6 +129,14 @@ class Sink:
 
     def count(self):
         return self.ask("count")["messages"]
+
+    def mark(self):
+        """Forgets when messages came; gives how many there were."""
+        return self.ask("mark")["messages"]
+
+    def seconds(self):
+        """From the first message since the mark to the last one."""
+        return self.ask("count")["seconds"]
 
     def wait(self, messages, seconds=300):
         return self.ask(f"wait?messages={messages}&seconds={seconds}")["messages"]
@@ -211,7 +219,7 @@ class Submitd(Subject):
             f'client_secret = "~secret-of-the-benches-123456789"\n'
             f'[account.upstream]\nhost = "localhost"\nport = {self.sink.smtp}\n'
             f'ca_file = "{self.sink.authority}"\nconnections = "unlimited"\n'
-            f'messages_per_minute = "unlimited"\n{self.upstream}\n'
+            f'messages_per_minute = "unlimited"\nrecipients_per_day = "unlimited"\n{self.upstream}\n'
             f'[account.oauth]\ntoken_url = "http://127.0.0.1:{self.sink.http}/token"\n'
         )
 

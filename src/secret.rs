@@ -4,16 +4,17 @@
 //! time wherever the difference is, and that the memory is wiped on drop. It has no `Display`.
 
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// A secret text. `Debug` prints `Secret(…)`.
+/// A secret text. `Debug` prints `Secret(…)`. Clones share it: it lies in memory once.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret(Arc<SecretString>);
 
 impl Secret {
     /// Takes the text over.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(SecretString::from(text.into()))
+        Self(Arc::new(SecretString::from(text.into())))
     }
 
     /// The text itself. Every caller is a place where the secret may leave: keep them few.
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.matches(other.expose())
+        Arc::ptr_eq(&self.0, &other.0) || self.matches(other.expose())
     }
 }
 

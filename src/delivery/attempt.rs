@@ -278,8 +278,6 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     }
 }
 
-impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {}
-
 /// A queued body as the upstream reads it.
 struct Source(Reader);
 

@@ -85,6 +85,9 @@ impl Address {
 
     /// Whether both name the same mailbox as Exchange sees it: case does not count.
     pub fn is_same_mailbox(&self, other: &Address) -> bool {
+        if self.text.is_ascii() && other.text.is_ascii() {
+            return self.text.eq_ignore_ascii_case(&other.text);
+        }
         self.text.to_lowercase() == other.text.to_lowercase()
     }
 }

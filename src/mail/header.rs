@@ -3,8 +3,6 @@
 //! It promises that every octet that is not named in [`Edit`] stays as it is, folding and 8-bit
 //! included. Lines must end in CRLF here: the front door sees to that.
 
-use memchr::memmem;
-
 /// Where the header ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
@@ -19,19 +17,30 @@ pub struct End {
 ///
 /// `complete` says that nothing follows. None: more octets are needed to know.
 pub fn find_end(octets: &[u8], complete: bool) -> Option<End> {
-    let mut start = 0;
-    while let Some(length) = memmem::find(&octets[start..], b"\r\n") {
+    match find_end_from(octets, 0) {
+        Ok(end) => Some(end),
+        Err(header) => complete.then_some(End { header, needs_blank: true }),
+    }
+}
+
+/// Finds the end of a header that comes in pieces: `from` is where the last search stood.
+///
+/// # Errors
+/// Where the next search goes on, when more octets have come.
+pub fn find_end_from(octets: &[u8], from: usize) -> Result<End, usize> {
+    let mut start = from;
+    while let Some(length) = line_end(&octets[start..]) {
         let line = &octets[start..start + length];
         if line.is_empty() {
-            return Some(End { header: start, needs_blank: false });
+            return Ok(End { header: start, needs_blank: false });
         }
         let continues = start > 0 && matches!(line[0], b' ' | b'\t');
         if !continues && name(line).is_none() {
-            return Some(End { header: start, needs_blank: true });
+            return Ok(End { header: start, needs_blank: true });
         }
         start += length + 2;
     }
-    complete.then_some(End { header: start, needs_blank: true })
+    Err(start)
 }
 
 /// The name of the field that begins with this line (RFC 5322 §2.2, with the obsolete blanks before
@@ -73,7 +82,8 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
             let length = field_length(rest);
             let (raw, after) = rest.split_at(length);
             rest = after;
-            if let Some(name) = name(raw.split(|&byte| byte == b'\r').next().unwrap_or(raw)) {
+            let line = memchr::memchr(b'\r', raw).map_or(raw, |end| &raw[..end]);
+            if let Some(name) = name(line) {
                 return Some(Field { name, raw });
             }
         }
@@ -83,13 +93,20 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
 
 /// Octets of the first field: up to the first CRLF that no blank follows.
 fn field_length(octets: &[u8]) -> usize {
-    for end in memmem::find_iter(octets, b"\r\n") {
-        match octets.get(end + 2) {
-            Some(b' ' | b'\t') => {}
-            _ => return end + 2,
+    let mut start = 0;
+    while let Some(length) = line_end(&octets[start..]) {
+        start += length + 2;
+        if !matches!(octets.get(start), Some(b' ' | b'\t')) {
+            return start;
         }
     }
     octets.len()
+}
+
+/// Octets before the first CRLF.
+fn line_end(octets: &[u8]) -> Option<usize> {
+    let mut feeds = memchr::memchr_iter(b'\n', octets);
+    feeds.find_map(|feed| octets[..feed].strip_suffix(b"\r").map(<[u8]>::len))
 }
 
 /// The changes we make; what is not named stays.
@@ -176,6 +193,10 @@ mod tests {
         for cut in 0..text.len() {
             if let Some(found) = find_end(&text[..cut], false) {
                 assert_eq!(Some(found), whole, "cut at {cut}");
+            }
+            // In two pieces: the search goes on where it stood.
+            if let Err(searched) = find_end_from(&text[..cut], 0) {
+                assert_eq!(find_end_from(text, searched).ok(), whole, "cut at {cut}");
             }
         }
     }

@@ -14,6 +14,15 @@ use std::time::SystemTime;
 /// Senders looked at for one answer, so that a hundred thousand of them do not hold up a lane.
 const STEPS: usize = 500;
 
+/// What a look finds.
+#[derive(Debug)]
+pub struct Look {
+    /// What is due, in the order in which it is to be begun.
+    pub entries: Vec<Entry>,
+    /// When the next one is due, of neither these nor those in hand; only where fewer were found than wanted.
+    pub next: Option<SystemTime>,
+}
+
 impl Queue {
     /// At most `most` entries of `account` that are due at `now`, in order of due time; `skip` are in hand.
     ///
@@ -56,23 +65,30 @@ impl Queue {
 
     /// As [`Queue::due_or_beyond`], and one of each sender in turn, beginning with the one behind `after`
     /// ([`Entry::turn`] of the mail that was begun last), so that a sender with thousands of mails holds up
-    /// nobody. Mails of one sender come in order of due time.
+    /// nobody. Mails of one sender come in order of due time. Where fewer than `most` were found, also when the
+    /// next one is due.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn due_in_turn(
+    pub async fn look(
         &self,
         account: &str,
         (now, beyond): (SystemTime, Option<SystemTime>),
         most: usize,
         skip: &[Id],
         after: &str,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let (account, skip, after) = (account.to_owned(), skip.to_owned(), after.to_owned());
-        let look =
-            move |view: &View| view.due_in_turn(&account, (now, beyond), most, &skip, &after);
-        let reads = read(&self.inner.lanes, look).await?;
-        Ok(reads.into_iter().filter_map(|read| self.sound(read)).collect())
+    ) -> Result<Look, StoreError> {
+        let (account, mut skip, after) = (account.to_owned(), skip.to_owned(), after.to_owned());
+        let look = move |view: &View| {
+            let reads = view.due_in_turn(&account, (now, beyond), most, &skip, &after)?;
+            skip.extend(reads.iter().filter(|read| read.fault.is_none()).map(|read| read.entry.id));
+            let is_short = reads.iter().filter(|read| read.fault.is_none()).count() < most;
+            let next = if is_short { view.next_due(&account, &skip)? } else { None };
+            Ok((reads, next))
+        };
+        let (reads, next) = read(&self.inner.lanes, look).await?;
+        let entries = reads.into_iter().filter_map(|read| self.sound(read)).collect();
+        Ok(Look { entries, next })
     }
 
     /// A row that holds together; one that does not is marked.
@@ -82,33 +98,23 @@ impl Queue {
         None
     }
 
-    /// When the next entry of `account` is due; none where it has none. Entries in hand count until
-    /// they are marked `attempting`; [`Queue::next_due_besides`] leaves them out.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn next_due(&self, account: &str) -> Result<Option<SystemTime>, StoreError> {
-        self.next_due_besides(account, &[]).await
-    }
-
     /// When the next entry of `account` is due that is not in `skip`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn next_due_besides(
+    #[cfg(test)]
+    pub(super) async fn next_due(
         &self,
         account: &str,
         skip: &[Id],
     ) -> Result<Option<SystemTime>, StoreError> {
-        let (account, limit) = (account.to_owned(), skip.len().saturating_add(1));
-        let first = read(&self.inner.lanes, move |view| view.first_due(&account, limit)).await?;
-        let is_free = |key: &String| skip.iter().all(|id| id.as_str() != key);
-        Ok(first.into_iter().find(|(key, _)| is_free(key)).map(|(_, due)| due))
+        let (account, skip) = (account.to_owned(), skip.to_owned());
+        read(&self.inner.lanes, move |view| view.next_due(&account, &skip)).await
     }
 }
 
 impl View {
-    pub(super) fn due(
+    fn due(
         &self,
         account: &str,
         now: SystemTime,
@@ -126,7 +132,7 @@ impl View {
     }
 
     /// As [`View::due`] without those in `skip`, and one of each sender in turn behind `after`.
-    pub(super) fn due_in_turn(
+    fn due_in_turn(
         &self,
         account: &str,
         (now, beyond): (SystemTime, Option<SystemTime>),
@@ -135,20 +141,22 @@ impl View {
         after: &str,
     ) -> Result<Vec<Read>, StoreError> {
         let limit = most.saturating_add(skip.len());
-        let is_free = |read: &Read| skip.iter().all(|id| id.as_str() != read.key);
-        let oldest = self.due(account, now, None, limit)?;
+        let is_free = |(_, key): &Line| skip.iter().all(|id| id.as_str() != key);
+        let oldest = self.lines_where("due <= ?2", account, now, limit)?;
         let are_all = oldest.len() < limit;
-        let free: Vec<Read> = oldest.into_iter().filter(is_free).collect();
+        let free: Vec<Line> = oldest.into_iter().filter(is_free).collect();
         if !are_all {
             return self.turns_of_many(account, now, most, skip, after, free);
         }
-        let sender = |read: Read| (turn::key(read.entry.envelope.sender.as_ref()), read);
-        let mut reads = turn::in_turn(free.into_iter().map(sender).collect(), after, most);
-        if let Some(beyond) = beyond {
-            let late = self.due_where("due > ?2", account, beyond, limit)?;
-            reads.extend(late.into_iter().filter(is_free).take(most - reads.len()));
+        let mut keys = turn::in_turn(free, after, most);
+        if let Some(beyond) = beyond
+            && keys.len() < most
+        {
+            let late = self.lines_where("due > ?2", account, beyond, limit)?;
+            let late = late.into_iter().filter(is_free).map(|(_, key)| key);
+            keys.extend(late.take(most - keys.len()));
         }
-        Ok(reads)
+        self.rows_of(&keys)
     }
 
     /// Where more is due than is wanted: goes from sender to sender through an index of its own. `oldest`
@@ -160,24 +168,51 @@ impl View {
         most: usize,
         skip: &[Id],
         after: &str,
-        oldest: Vec<Read>,
+        oldest: Vec<Line>,
     ) -> Result<Vec<Read>, StoreError> {
-        let conn = self.conn();
-        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = reached.remove(account).unwrap_or_else(|| after.to_owned());
-        let (found, left_at) = step_through(&conn, account, row::millis(now), most, skip, &after)?;
-        reached.extend(left_at.map(|sender| (account.to_owned(), sender)));
-        let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
-        let mut reads = Vec::with_capacity(most);
-        for id in turn::in_turn(found, &after, most) {
-            reads.extend(read.query_row([id], |row| Ok(row::read(row))).optional()?);
-        }
-        for old in oldest {
-            if reads.len() < most && reads.iter().all(|read: &Read| read.key != old.key) {
-                reads.push(old);
+        let mut keys = {
+            let conn = self.conn();
+            let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+            let after = reached.remove(account).unwrap_or_else(|| after.to_owned());
+            let now = row::millis(now);
+            let (found, left_at) = step_through(&conn, account, now, most, skip, &after)?;
+            reached.extend(left_at.map(|sender| (account.to_owned(), sender)));
+            turn::in_turn(found, &after, most)
+        };
+        for (_, old) in oldest {
+            if keys.len() < most && !keys.contains(&old) {
+                keys.push(old);
             }
         }
-        Ok(reads)
+        self.rows_of(&keys)
+    }
+
+    /// The rows of these ids, in their order.
+    fn rows_of(&self, keys: &[String]) -> Result<Vec<Read>, StoreError> {
+        let conn = self.conn();
+        let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
+        let rows = keys.iter().map(|key| read.query_row([key], |row| Ok(row::read(row))).optional());
+        Ok(rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Sender and id, no more: most of what is due is in hand or not wanted yet.
+    fn lines_where(
+        &self,
+        bound: &str,
+        account: &str,
+        time: SystemTime,
+        most: usize,
+    ) -> Result<Vec<Line>, StoreError> {
+        let conn = self.conn();
+        let mut select = conn.prepare_cached(&format!(
+            "SELECT sender, id FROM mail WHERE account = ?1 AND state = 'queued' AND {bound} \
+             ORDER BY due, id LIMIT ?3"
+        ))?;
+        let lines = select.query_map(params![account, row::millis(time), limit(most)], |row| {
+            // What is damaged here is found when the row is read.
+            Ok((row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default()))
+        })?;
+        Ok(lines.collect::<rusqlite::Result<_>>()?)
     }
 
     /// `bound` compares the due time with `time`.
@@ -199,21 +234,21 @@ impl View {
         Ok(reads.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The ids and times of the `most` entries due first, however late that is.
-    pub(super) fn first_due(
-        &self,
-        account: &str,
-        most: usize,
-    ) -> Result<Vec<(String, SystemTime)>, StoreError> {
+    /// When the first of those is due that are not in `skip`.
+    fn next_due(&self, account: &str, skip: &[Id]) -> Result<Option<SystemTime>, StoreError> {
         let conn = self.conn();
         let mut select = conn.prepare_cached(
             "SELECT id, due FROM mail WHERE account = ?1 AND state = 'queued' ORDER BY due, id LIMIT ?2",
         )?;
-        let rows = select.query_map(params![account, limit(most)], |row| {
-            // A damaged time is looked at soon, and told then.
-            Ok((row.get(0).unwrap_or_default(), row::time(row.get(1).unwrap_or(0))))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut rows = select.query(params![account, limit(skip.len().saturating_add(1))])?;
+        while let Some(row) = rows.next()? {
+            let key: String = row.get(0).unwrap_or_default();
+            if skip.iter().all(|id| id.as_str() != key) {
+                // A damaged time is looked at soon, and told then.
+                return Ok(Some(row::time(row.get(1).unwrap_or(0))));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whose turn it uses among the senders of its account; for [`super::Queue::due_in_turn`].
+    /// Whose turn it uses among the senders of its account; for [`super::Queue::look`].
     pub fn turn(&self) -> String {
         super::turn::key(self.envelope.sender.as_ref())
     }

@@ -7,6 +7,7 @@
 use super::store::{Message, Piece, Shared};
 use super::work::{Effect, Ledger, Refusal, Work};
 use rusqlite::ffi;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -234,7 +235,7 @@ impl Scribe {
 
     /// What follows a commit: memory, answers, wake-ups, files.
     fn conclude(&mut self, batch: Vec<Piece>, effects: Vec<Result<Effect, Refusal>>) {
-        let mut unlink = Vec::new();
+        let (mut unlink, mut ring) = (Vec::new(), BTreeSet::new());
         for (mut piece, effect) in batch.into_iter().zip(effects) {
             let effect = match effect {
                 Ok(effect) => effect,
@@ -254,9 +255,11 @@ impl Scribe {
             }
             self.left += u32::from(effect.history);
             piece.answer(Ok(()));
-            effect.ring.iter().for_each(|account| self.shared.bells.ring(account));
+            ring.extend(effect.ring);
             unlink.extend(effect.unlink);
         }
+        // Once for all that came in one transaction.
+        ring.iter().for_each(|account| self.shared.bells.ring(account));
         for id in unlink {
             // What is left over is removed at the next start.
             if let Err(error) = std::fs::remove_file(self.shared.spool.path(id)) {

@@ -51,8 +51,8 @@ pub(super) enum Refusal {
 /// What is to be done once the transaction stands.
 #[derive(Debug, Default)]
 pub(super) struct Effect {
-    /// Accounts whose lane has something to look at.
-    pub ring: Vec<String>,
+    /// The account whose lane has something to look at.
+    pub ring: Option<String>,
     /// Whose body need no longer be in memory.
     pub forget: Option<Id>,
     /// Whose body file goes.
@@ -207,7 +207,7 @@ impl Ledger {
             mail.sender,
         ])?;
         self.used = self.used.saturating_add(mail.body.size());
-        Ok(Effect { ring: vec![mail.account.clone()], ..Effect::default() })
+        Ok(Effect { ring: Some(mail.account.clone()), ..Effect::default() })
     }
 
     fn brief(&self, id: Id) -> rusqlite::Result<Option<Brief>> {
@@ -262,7 +262,7 @@ impl Ledger {
             }
             Some(state) => self.update(id, state, note)?,
         }
-        effect.ring.push(brief.account);
+        // Its lane looks again when the try ends.
         Ok(Ok(effect))
     }
 
@@ -326,7 +326,7 @@ impl Ledger {
         let Some(state) = brief.state.steered(order) else {
             return Ok(Err(Refusal::State(brief.state)));
         };
-        let mut effect = Effect { ring: vec![brief.account.clone()], ..Effect::default() };
+        let mut effect = Effect { ring: Some(brief.account.clone()), ..Effect::default() };
         if order == Order::Remove {
             self.leave(id, &brief, None, (false, false), now, &mut effect)?;
             return Ok(Ok(effect));

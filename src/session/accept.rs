@@ -39,8 +39,8 @@ pub struct Transaction {
 enum Message {
     /// DATA was not said yet.
     Awaited,
-    /// The end of the header was not seen yet.
-    Header(Vec<u8>),
+    /// The end of the header was not seen yet; where the search for it stands.
+    Header(Vec<u8>, usize),
     /// The edited header went ahead, the body follows.
     Body(Outlet),
     /// It will be refused with this reply; the rest is dropped.
@@ -205,7 +205,7 @@ impl Transaction {
 
     /// The body is about to come.
     pub fn start(&mut self) {
-        self.message = Message::Header(Vec::new());
+        self.message = Message::Header(Vec::new(), 0);
     }
 
     /// Takes more of the message.
@@ -217,13 +217,24 @@ impl Transaction {
             self.refuse(reply);
         }
         match &mut self.message {
-            Message::Header(held) => {
-                held.extend_from_slice(octets);
-                if let Some(end) = header::find_end(held, false) {
-                    let held = std::mem::take(held);
-                    self.end_header(&held, end, shared, origin).await;
-                } else if held.len() > LARGEST_HEADER {
-                    self.refuse(replies::HEADER_TOO_LARGE);
+            Message::Header(held, searched) => {
+                // Mostly the header comes whole, and is read where it lies.
+                let (mut held, searched) = (std::mem::take(held), *searched);
+                let octets = if held.is_empty() {
+                    octets
+                } else {
+                    held.extend_from_slice(octets);
+                    &held
+                };
+                match header::find_end_from(octets, searched) {
+                    Ok(end) => self.end_header(octets, end, shared, origin).await,
+                    Err(_) if octets.len() > LARGEST_HEADER => {
+                        self.refuse(replies::HEADER_TOO_LARGE);
+                    }
+                    Err(searched) if held.is_empty() => {
+                        self.message = Message::Header(octets.to_vec(), searched);
+                    }
+                    Err(searched) => self.message = Message::Header(held, searched),
                 }
             }
             Message::Body(outlet) => {
@@ -312,7 +323,7 @@ impl Transaction {
 
     /// The message has ended: makes it durable, or asks the upstream. The reply is the only 250 there is.
     pub async fn finish(mut self, shared: &Shared, origin: Origin<'_>) -> Reply {
-        if let Message::Header(held) = &mut self.message {
+        if let Message::Header(held, _) = &mut self.message {
             // No empty line came: all of it is header, or it has none at all.
             let held = std::mem::take(held);
             let end = header::find_end(&held, true).unwrap_or(End { header: 0, needs_blank: true });
@@ -339,7 +350,7 @@ impl Transaction {
                 submission.queue(writer, shared).await
             }
             Message::Refused(reply) => reply,
-            Message::Awaited | Message::Header(_) => replies::STORE_FAILED,
+            Message::Awaited | Message::Header(..) => replies::STORE_FAILED,
         }
     }
 }
@@ -356,8 +367,8 @@ impl Intake {
     async fn queue(self, writer: body::Writer, shared: &Shared) -> Reply {
         let id = self.id;
         let recipients = self.envelope.recipients.len();
-        let sender = self.envelope.sender.as_ref().map_or_else(|| "<>".into(), ToString::to_string);
         let account = self.account.clone();
+        let sender = self.envelope.sender.clone();
         let accepted = match writer.finish().await {
             Ok(body) => {
                 let submission = Submission {
@@ -374,7 +385,8 @@ impl Intake {
         };
         match accepted {
             Ok(receipt) => {
-                tracing::info!(%id, %account, %sender, recipients, "accepted and queued");
+                let sender = sender.as_ref().map_or("<>", |sender| sender.as_str());
+                tracing::info!(%id, %account, sender, recipients, "accepted and queued");
                 replies::queued(&receipt)
             }
             Err(error) => {

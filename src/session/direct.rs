@@ -1,8 +1,8 @@
 //! Direct mode in a session: what the client says is put off until a whole flight can be asked.
 //!
-//! It promises that MAIL, RCPT and DATA that came together are asked together and answered one by one with
-//! the upstream's own words, that a client which goes away while it waits takes no turn, and that one which
-//! does nothing loses the turn it holds.
+//! MAIL is answered by us and asked with the first RCPT, a round trip less. It promises that RCPT and DATA that
+//! came together are asked together and answered one by one with the upstream's own words, that a client which
+//! goes away while it waits takes no turn, and that one which does nothing loses the turn it holds.
 
 use super::{READ, Session, Shared, feed, replies};
 use crate::config::Mode;
@@ -30,8 +30,8 @@ pub struct Through {
     /// What the client declared.
     size: Option<u64>,
     passage: Option<Box<Passage>>,
-    /// The reply to MAIL.
-    mail: Option<Reply>,
+    /// MAIL was asked.
+    is_begun: bool,
     /// The replies to the recipients that were asked.
     recipients: Vec<Reply>,
     /// Each RCPT that waits for its answer, as its recipients in the envelope.
@@ -41,10 +41,10 @@ pub struct Through {
 }
 
 impl Through {
-    /// At MAIL, which is put off.
+    /// At MAIL.
     pub fn new(size: Option<u64>) -> Self {
         let (recipients, due) = (Vec::new(), Vec::new());
-        Self { size, passage: None, mail: None, recipients, due, lost: None }
+        Self { size, passage: None, is_begun: false, recipients, due, lost: None }
     }
 
     /// A RCPT is put off: `new` ones in the envelope, or only one that was `known`.
@@ -54,7 +54,7 @@ impl Through {
 
     /// How many answers are put off.
     pub fn put_offs(&self) -> usize {
-        usize::from(self.mail.is_none()) + self.due.len()
+        self.due.len()
     }
 
     pub fn holds_turn(&self) -> bool {
@@ -81,7 +81,7 @@ impl Through {
         shared: &Shared,
         data: bool,
     ) -> Answers {
-        let is_first = self.mail.is_none();
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
         let flight = Flight {
             mail: is_first.then_some((envelope, self.size)),
             recipients: envelope.recipients.get(self.recipients.len()..).unwrap_or_default(),
@@ -91,16 +91,18 @@ impl Through {
             true => Vec::new().into_iter(),
             false => self.fly(id, account, shared, &flight).await.into_iter(),
         };
-        let mut settled = Vec::with_capacity(self.due.len() + 1);
-        if is_first {
-            self.mail = replies.next();
-            settled.extend(self.mail.clone());
+        if is_first
+            && let Some(mail) = replies.next()
+            && !mail.is_positive()
+        {
+            // What was said behind it was refused for it.
+            self.lose(mail.clone());
+            replies = vec![mail; flight.len()].into_iter();
         }
         self.recipients.extend(replies.by_ref().take(flight.recipients.len()));
         let recipients = &self.recipients;
-        settled
-            .extend(self.due.drain(..).map(|all| joint(recipients.get(all).unwrap_or_default())));
-        Answers { settled, data: replies.next() }
+        let settled = self.due.drain(..).map(|all| joint(recipients.get(all).unwrap_or_default()));
+        Answers { settled: settled.collect(), data: data.then(|| replies.next()).flatten() }
     }
 
     async fn fly(

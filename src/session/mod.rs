@@ -221,10 +221,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Authenticate(credentials) => self.authenticate(credentials).await,
-            Event::Mail(mail) => self.mail(mail),
+            Event::Mail(mail) => {
+                let opened = self.open(mail);
+                self.dialogue.answer(&opened.err().unwrap_or(replies::SENDER_OK));
+            }
             Event::Rcpt(recipient) => {
                 let added = self.transaction.as_mut().map(|mail| mail.add(recipient));
-                self.answer(added.unwrap_or(Some(replies::STORE_FAILED)));
+                match added.unwrap_or(Some(replies::STORE_FAILED)) {
+                    Some(reply) => self.dialogue.answer(&reply),
+                    // The upstream is asked first.
+                    None => self.dialogue.answer_later(),
+                }
             }
             Event::Settle => self.ask(false).await,
             Event::Data if self.is_direct() => self.ask(true).await,
@@ -274,21 +281,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.dialogue.answer(&reply);
     }
 
-    /// Answers MAIL or RCPT; none: the upstream is asked first.
-    fn answer(&mut self, reply: Option<Reply>) {
-        match reply {
-            Some(reply) => self.dialogue.answer(&reply),
-            None => self.dialogue.answer_later(),
-        }
-    }
-
-    fn mail(&mut self, mail: Mail) {
-        let reply = self.open(mail).unwrap_or_else(Some);
-        self.answer(reply);
-    }
-
-    /// Opens a transaction, or says why not. The yes is ours to say where there is one.
-    fn open(&mut self, mail: Mail) -> Result<Option<Reply>, Reply> {
+    /// Opens a transaction, or says why not.
+    fn open(&mut self, mail: Mail) -> Result<(), Reply> {
         let shared = &self.shared;
         let sender = mail.sender.as_ref();
         let permit = shared
@@ -303,14 +297,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let id = Id::new(now, random());
         if let Mode::Direct(_) = shared.listener.mode {
             self.transaction = Some(Transaction::direct(id, permit, mail, now));
-            return Ok(None);
+            return Ok(());
         }
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
         self.transaction = Some(Transaction::new(id, permit, mail, now));
-        Ok(Some(replies::SENDER_OK))
+        Ok(())
     }
 
     async fn body_end(&mut self, verdict: Result<(), Reply>) {

@@ -67,11 +67,11 @@ pub enum CommandError {
 pub fn parse(line: &str) -> Result<Command<'_>, CommandError> {
     let line = line.trim_matches(is_blank);
     let (verb, argument) = split(line);
-    let name = match verb.len() {
-        2..=8 => verb.to_ascii_uppercase(),
-        _ => return Err(CommandError::Unknown),
-    };
-    match name.as_str() {
+    let mut name = [0; 8];
+    let name = name.get_mut(..verb.len()).ok_or(CommandError::Unknown)?;
+    name.copy_from_slice(verb.as_bytes());
+    name.make_ascii_uppercase();
+    match std::str::from_utf8(name).unwrap_or_default() {
         "MAIL" => Ok(Command::Mail(argument)),
         "RCPT" => Ok(Command::Rcpt(argument)),
         "EHLO" => some(argument).map(Command::Ehlo),

@@ -49,6 +49,11 @@ impl Reply {
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
+
+    /// The command itself is not understood or not known (RFC 5321 §4.2.4).
+    pub fn is_no_command(&self) -> bool {
+        matches!(self.code, 500..=504)
+    }
 }
 
 /// What is kept of one line. RFC 5321 §4.5.3.1.5 says 512 octets; Exchange's SendAsDenied line with its
@@ -111,16 +116,25 @@ impl Reader {
             *input = rest;
             self.length += piece.len();
             let room = LINE_KEPT.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            let piece = &piece[..piece.len().min(room)];
             if self.length > LINE_LONGEST {
                 return Err(ReplyError::EndlessLine);
             }
-            if end.is_some() {
-                let line = std::mem::take(&mut self.line);
-                self.length = 0;
-                if let Some(reply) = self.take_line(&line)? {
-                    return Ok(Some(reply));
-                }
+            if end.is_none() {
+                self.line.extend_from_slice(piece);
+                return Ok(None);
+            }
+            self.length = 0;
+            // Mostly it came whole, and is read where it lies.
+            let reply = if self.line.is_empty() {
+                self.take_line(piece)?
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(piece);
+                self.take_line(&line)?
+            };
+            if reply.is_some() {
+                return Ok(reply);
             }
         }
         Ok(None)
@@ -130,7 +144,7 @@ impl Reader {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some((code, is_last, text)) = split_line(line) else {
-            return Err(ReplyError::NoCode(printable(&line[..line.len().min(80)])));
+            return Err(ReplyError::NoCode(printable(&line[..line.len().min(80)]).into_owned()));
         };
         self.lines += 1;
         if self.lines > LINES_MOST {
@@ -141,11 +155,12 @@ impl Reader {
         if reply.code != code {
             return Err(ReplyError::TwoCodes(reply.code, code));
         }
-        let mut text = printable(text);
-        if let Some((enhanced, rest)) = split_enhanced(code, &text) {
+        let text = printable(text);
+        let mut text = text.as_ref();
+        if let Some((enhanced, rest)) = split_enhanced(code, text) {
             // It stands in every line (RFC 2034 §4); a line with another one keeps it as text.
             if *reply.enhanced.get_or_insert(enhanced) == enhanced {
-                text = rest.to_owned();
+                text = rest;
             }
         }
         if !first {
@@ -187,13 +202,17 @@ fn split_enhanced(code: u16, text: &str) -> Option<(Enhanced, &str)> {
 }
 
 /// Text without control characters, whatever the octets were.
-fn printable(octets: &[u8]) -> String {
+fn printable(octets: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(octets);
+    if !text.contains(char::is_control) {
+        return text;
+    }
     let replace = |c: char| match c {
         '\t' => ' ',
         c if c.is_control() => char::REPLACEMENT_CHARACTER,
         c => c,
     };
-    String::from_utf8_lossy(octets).chars().map(replace).collect()
+    text.chars().map(replace).collect()
 }
 
 /// The text is no enhanced status code.

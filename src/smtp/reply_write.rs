@@ -5,7 +5,8 @@
 //! code and the enhanced code.
 
 use super::Reply;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
+use std::fmt::Write as _;
 
 /// The longest reply line, CRLF included (RFC 5321 §4.5.3.1.5).
 pub const LONGEST_LINE: usize = 512;
@@ -19,18 +20,24 @@ impl Reply {
     /// Appends the reply; lines that would pass this many octets (CRLF included) are cut. Exchange writes
     /// lines of 1,500 octets and more, so the sandbox must be able to.
     pub fn write_within(&self, longest: usize, out: &mut BytesMut) {
-        let enhanced = self.enhanced.map(|enhanced| enhanced.to_string()).unwrap_or_default();
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let start = out.len();
             let mark = if lines.peek().is_some() { '-' } else { ' ' };
-            out.extend_from_slice(format!("{}{mark}{enhanced}", self.code).as_bytes());
             let line = line.trim_end();
-            if !enhanced.is_empty() && !line.is_empty() {
-                out.put_u8(b' ');
+            // Writing to memory does not fail.
+            let _ = write!(out, "{}{mark}", self.code);
+            if let Some(enhanced) = self.enhanced {
+                let gap = if line.is_empty() { "" } else { " " };
+                let _ = write!(out, "{enhanced}{gap}");
             }
             let room = longest.saturating_sub(2 + out.len() - start);
-            out.extend(line.chars().take(room).map(harmless));
+            match line.as_bytes() {
+                octets if octets.iter().all(|octet| matches!(octet, b' '..=b'~')) => {
+                    out.extend_from_slice(&octets[..octets.len().min(room)]);
+                }
+                _ => out.extend(line.chars().take(room).map(harmless)),
+            }
             out.extend_from_slice(b"\r\n");
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -43,7 +43,15 @@ struct Count {
     recipients: AtomicU64,
     octets: AtomicU64,
     connections: AtomicU64,
+    /// When the first and the last message came since the mark.
+    span: Mutex<Option<(Instant, Instant)>>,
     changed: Notify,
+}
+
+impl Count {
+    fn span(&self) -> MutexGuard<'_, Option<(Instant, Instant)>> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
@@ -56,6 +64,7 @@ pub async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let routes = Router::new()
         .route("/token", post(token))
         .route("/count", get(total))
+        .route("/mark", get(mark))
         .route("/wait", get(wait))
         .with_state(count.clone());
     tokio::spawn(async move { axum::serve(http, routes).await });
@@ -117,7 +126,14 @@ async fn total(State(count): State<Arc<Count>>) -> Json<Value> {
         "recipients": of(&count.recipients),
         "octets": of(&count.octets),
         "connections": of(&count.connections),
+        "seconds": count.span().map_or(0.0, |(first, last)| (last - first).as_secs_f64()),
     }))
+}
+
+/// From now on `seconds` is the time from the next message to the last one.
+async fn mark(State(count): State<Arc<Count>>) -> Json<Value> {
+    *count.span() = None;
+    total(State(count)).await
 }
 
 /// Answers when so many messages have come since the start.
@@ -226,6 +242,8 @@ impl Session {
         self.count.recipients.fetch_add(std::mem::take(recipients), Ordering::Relaxed);
         self.count.octets.fetch_add(std::mem::take(octets), Ordering::Relaxed);
         self.count.messages.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        self.count.span().get_or_insert((now, now)).1 = now;
         self.count.changed.notify_waiters();
     }
 }
@@ -260,7 +278,9 @@ async fn hold(
     };
     let writing = async move {
         while let Some((due, piece)) = receiver.recv().await {
-            tokio::time::sleep_until(due).await;
+            // The timer of tokio has steps of a millisecond, which of ten is much.
+            let wait = due.saturating_duration_since(Instant::now());
+            let _ = tokio::task::spawn_blocking(move || std::thread::sleep(wait)).await;
             if to.write_all(&piece).await.is_err() || to.flush().await.is_err() {
                 return;
             }

@@ -73,9 +73,16 @@ impl<T, C> Attempt<T, C> {
         let attempts = self.entry.attempts + u32::from(plan.counts);
         let all = self.entry.envelope.recipients.iter().zip(&self.entry.recipients);
         for ((recipient, before), after) in all.zip(&plan.recipients) {
+            let is_quiet = match after {
+                RecipientState::Waiting => true,
+                RecipientState::Failed { .. } => false,
+                _ => !tracing::enabled!(tracing::Level::INFO),
+            };
+            if is_quiet || before.is_settled() {
+                continue;
+            }
             let recipient = clean(recipient.address.as_str());
             match after {
-                _ if before.is_settled() => {}
                 RecipientState::Delivered { reply } => {
                     info!(%id, account, recipient, attempts, reply, "delivered");
                 }

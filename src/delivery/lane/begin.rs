@@ -62,17 +62,13 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let beyond = wall.checked_add(self.settings.furthest());
             let queue = &self.shared.queue;
             let time = (wall, beyond);
-            let entries = queue.due_in_turn(name, time, most, &skip, &seat.turn).await?;
-            if entries.len() < most {
-                let mut besides = skip;
-                besides.extend(entries.iter().map(|entry| entry.id));
-                if let Some(due) = self.shared.queue.next_due_besides(name, &besides).await? {
-                    let wait = due.duration_since(wall).unwrap_or(Duration::from_millis(10));
-                    again = again.min(now + wait.max(Duration::from_millis(10)));
-                }
+            let look = queue.look(name, time, most, &skip, &seat.turn).await?;
+            if let Some(due) = look.next {
+                let wait = due.duration_since(wall).unwrap_or(Duration::from_millis(10));
+                again = again.min(now + wait.max(Duration::from_millis(10)));
             }
             found.pop();
-            found.push(entries.into());
+            found.push(look.entries.into());
         }
         Ok((found, again))
     }

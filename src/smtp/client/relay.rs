@@ -59,7 +59,10 @@ impl Said {
 #[derive(Debug)]
 enum Carriage {
     Data(Stuffer),
-    Bdat,
+    /// Chosen: the mail could go by DATA as well.
+    Bdat {
+        is_chosen: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -81,9 +84,10 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    fn new(envelope: &Envelope) -> Self {
+    fn new(envelope: &Envelope, in_chunks: bool) -> Self {
         let carriage = match envelope.body {
-            BodyKind::BinaryMime => Carriage::Bdat,
+            BodyKind::BinaryMime => Carriage::Bdat { is_chosen: false },
+            _ if in_chunks => Carriage::Bdat { is_chosen: true },
             _ => Carriage::Data(Stuffer::new()),
         };
         Self {
@@ -163,6 +167,11 @@ impl Relay {
         if !is_good && (!is_refusal || said == Said::Reset) {
             return self.give_up(step, out_of_place(&reply));
         }
+        let is_bdat = matches!(said, Said::Chunk | Said::End)
+            && matches!(self.carriage, Carriage::Bdat { is_chosen: true });
+        if is_bdat && reply.is_no_command() {
+            return self.give_up(step, Trouble::NotOffered("CHUNKING"));
+        }
         self.awaited.pop_front();
         let refuse = |reply| Err(Refusal { step: said.step(), trouble: Trouble::Reply(reply) });
         match said {
@@ -203,9 +212,10 @@ impl Relay {
 
 impl Dialogue {
     /// MAIL of a mail that is handed on step by step, on a connection that is `Ready`. Of the envelope all
-    /// but the recipients counts; `size` is what the client declared, if it did.
-    pub fn relay(&mut self, envelope: &Envelope, size: Option<u64>) {
-        let mut relay = Relay::new(envelope);
+    /// but the recipients counts; `size` is what the client declared, if it did. `chunking`: by BDAT where
+    /// that is offered, which spares the round trip of DATA.
+    pub fn relay(&mut self, envelope: &Envelope, size: Option<u64>, chunking: bool) {
+        let mut relay = Relay::new(envelope, chunking && self.offer.has(Extension::Chunking));
         if !matches!(self.state, State::Ready) {
             relay.give_up(Step::Mail, Trouble::Closed);
         } else if let Err(trouble) = fit(envelope, size.unwrap_or(0), &self.offer) {
@@ -235,7 +245,7 @@ impl Dialogue {
         if let State::Relay(relay) = &mut self.state {
             match relay.carriage {
                 Carriage::Data(_) => relay.say(Said::Data, "DATA\r\n".to_owned()),
-                Carriage::Bdat => relay.say(Said::NoData, String::new()),
+                Carriage::Bdat { .. } => relay.say(Said::NoData, String::new()),
             }
         }
     }
@@ -247,8 +257,12 @@ impl Dialogue {
         }
     }
 
-    /// More of the body; only after a good answer to DATA. Of a mail declared BINARYMIME each piece becomes
-    /// a chunk: bring it in large ones.
+    /// Whether each piece of the body becomes a chunk: bring large ones then.
+    pub fn relays_in_chunks(&self) -> bool {
+        matches!(&self.state, State::Relay(relay) if matches!(relay.carriage, Carriage::Bdat { .. }))
+    }
+
+    /// More of the body; only after a good answer to DATA.
     pub fn relay_body(&mut self, chunk: &[u8]) {
         let State::Relay(relay) = &mut self.state else { return };
         if relay.is_gone || !relay.is_in_body || chunk.is_empty() {
@@ -256,7 +270,7 @@ impl Dialogue {
         }
         match &mut relay.carriage {
             Carriage::Data(stuffer) => stuffer.stuff(chunk, &mut self.output),
-            Carriage::Bdat => {
+            Carriage::Bdat { .. } => {
                 self.output.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
                 self.output.extend_from_slice(chunk);
                 relay.awaited.push_back(Said::Chunk);
@@ -264,13 +278,20 @@ impl Dialogue {
         }
     }
 
-    /// The body is complete: the final dot, or what takes its place (RFC 3030: `BDAT 0 LAST`).
-    pub fn relay_end(&mut self) {
+    /// The body is complete with this last piece of it: what ends it is the final dot, or `LAST` (RFC 3030 §2).
+    pub fn relay_end(&mut self, rest: &[u8]) {
         let State::Relay(relay) = &mut self.state else { return };
         match (&relay.refusal, &mut relay.carriage) {
             (Some(refusal), _) => return relay.heard.push_back(Err(refusal.clone())),
-            (None, Carriage::Data(stuffer)) => std::mem::take(stuffer).finish(&mut self.output),
-            (None, Carriage::Bdat) => self.output.extend_from_slice(b"BDAT 0 LAST\r\n"),
+            (None, Carriage::Data(stuffer)) => {
+                stuffer.stuff(rest, &mut self.output);
+                std::mem::take(stuffer).finish(&mut self.output);
+            }
+            (None, Carriage::Bdat { .. }) => {
+                self.output
+                    .extend_from_slice(format!("BDAT {} LAST\r\n", rest.len()).as_bytes());
+                self.output.extend_from_slice(rest);
+            }
         }
         relay.is_in_body = false;
         relay.awaited.push_back(Said::End);
@@ -364,7 +385,7 @@ mod tests {
     /// Says MAIL, two RCPT and DATA together; feeds each text; gives what is written each time.
     fn play(extensions: &str, envelope: &Envelope, texts: &[&str]) -> (Vec<String>, Dialogue) {
         let mut dialogue = ready(extensions);
-        dialogue.relay(envelope, Some(9));
+        dialogue.relay(envelope, Some(9), false);
         for to in ["b@x", "c@x"] {
             dialogue.relay_recipient(&Recipient::new(address(to)));
         }
@@ -389,14 +410,14 @@ mod tests {
         assert_eq!(written, [flight, "", ""]);
         assert_eq!(heard(&mut dialogue), ["250", "Rcpt 550", "250", "354"]);
         dialogue.relay_body(b".x\r\n");
-        dialogue.relay_end();
+        dialogue.relay_end(b"");
         assert_eq!(said(&mut dialogue), "..x\r\n.\r\n");
         dialogue.feed(b"250 ok\r\n");
         assert!(matches!(dialogue.advance(), Event::Ready));
         assert_eq!(heard(&mut dialogue), ["250"]);
         assert!(dialogue.relay_over());
         // What the server ended itself needs no RSET.
-        dialogue.relay(&envelope(), None);
+        dialogue.relay(&envelope(), None, false);
         dialogue.relay_on();
         assert_eq!(said(&mut dialogue), "MAIL FROM:<a@x>\r\n");
 
@@ -407,6 +428,41 @@ mod tests {
         assert_eq!(heard(&mut dialogue), ["250", "250", "Rcpt 450", "354"]);
         assert!(!dialogue.relay_over(), "a body was begun");
         assert!(matches!(dialogue.advance(), Event::Closed));
+    }
+
+    #[test]
+    fn by_chunks_where_they_are_offered_and_a_server_that_does_not_know_them_is_found_out() {
+        let begun = |extensions| {
+            let mut dialogue = ready(extensions);
+            dialogue.relay(&envelope(), None, true);
+            dialogue.relay_recipient(&Recipient::new(address("b@x")));
+            dialogue.relay_on();
+            said(&mut dialogue);
+            dialogue.feed(b"250 a\r\n250 b\r\n");
+            dialogue.advance();
+            dialogue.relay_data();
+            dialogue.relay_on();
+            dialogue
+        };
+        assert!(!begun("250-PIPELINING\r\n").relays_in_chunks());
+        for (answers, expected) in [
+            ("250 ok\r\n250 ok\r\n", "250"),
+            ("250 ok\r\n502 what\r\n", "Dot NotOffered(\"CHUNKING\")"),
+            ("500 what\r\n", "Dot NotOffered(\"CHUNKING\")"),
+            ("250 ok\r\n452 full\r\n", "Dot 452"),
+        ] {
+            let mut dialogue = begun(ALL);
+            assert_eq!(said(&mut dialogue), "", "no DATA");
+            assert_eq!(heard(&mut dialogue), ["250", "250", "354"]);
+            dialogue.relay_body(b".x\r\n");
+            dialogue.relay_end(b".\r\n");
+            assert_eq!(said(&mut dialogue), "BDAT 4\r\n.x\r\nBDAT 3 LAST\r\n.\r\n");
+            dialogue.feed(answers.as_bytes());
+            dialogue.advance();
+            assert_eq!(heard(&mut dialogue), [expected], "{answers:?}");
+            let is_known = !expected.contains("CHUNKING");
+            assert_eq!(dialogue.relay_over(), is_known, "{answers:?}");
+        }
     }
 
     #[test]
@@ -421,13 +477,13 @@ mod tests {
     #[test]
     fn an_envelope_that_was_left_is_reset_before_the_next() {
         let mut dialogue = ready(ALL);
-        dialogue.relay(&envelope(), None);
+        dialogue.relay(&envelope(), None, false);
         dialogue.relay_on();
         said(&mut dialogue);
         dialogue.feed(b"250 a\r\n");
         assert!(matches!(dialogue.advance(), Event::Ready));
         assert!(dialogue.relay_over());
-        dialogue.relay(&envelope(), None);
+        dialogue.relay(&envelope(), None, false);
         dialogue.relay_on();
         assert_eq!(said(&mut dialogue), "RSET\r\nMAIL FROM:<a@x>\r\n");
         dialogue.feed(b"250 r\r\n550 a\r\n");
@@ -450,7 +506,7 @@ mod tests {
             // Nor does what is said afterwards wait for ever.
             dialogue.relay_recipient(&Recipient::new(address("d@x")));
             dialogue.relay_data();
-            dialogue.relay_end();
+            dialogue.relay_end(b"");
             assert_eq!(self::heard(&mut dialogue).len(), 3);
             assert!(!dialogue.relay_over());
         }
@@ -460,7 +516,7 @@ mod tests {
     fn after_the_end_a_lost_answer_is_known_as_such() {
         let (_, mut dialogue) = play(ALL, &envelope(), &["250 a\r\n250 b\r\n250 c\r\n354 go\r\n"]);
         heard(&mut dialogue);
-        dialogue.relay_end();
+        dialogue.relay_end(b"");
         dialogue.interrupt();
         assert_eq!(heard(&mut dialogue), ["Dot Interrupted"]);
         // A 421 is an answer: nothing was taken.
@@ -475,7 +531,7 @@ mod tests {
         assert!(written[0].ends_with("BODY=BINARYMIME\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\n"));
         assert_eq!(heard(&mut dialogue), ["250", "250", "250", "354"]);
         dialogue.relay_body(b"\r.\n");
-        dialogue.relay_end();
+        dialogue.relay_end(b"");
         assert_eq!(said(&mut dialogue), "BDAT 3\r\n\r.\nBDAT 0 LAST\r\n");
         dialogue.feed(b"250 c\r\n250 all\r\n");
         assert!(matches!(dialogue.advance(), Event::Ready));

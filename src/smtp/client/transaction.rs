@@ -268,7 +268,7 @@ impl Transaction {
     /// now, so nothing more may follow. Where all recipients were refused, 503 is its right answer.
     fn is_no_command(&self, reply: &Reply) -> bool {
         let is_at_once = matches!(self.carriage, Carriage::AtOnce(_));
-        is_at_once && matches!(reply.code, 500..=504) && self.has_taken()
+        is_at_once && reply.is_no_command() && self.has_taken()
     }
 
     fn take_rcpt(&mut self, index: usize, reply: Reply) {

@@ -2,8 +2,8 @@
 //!
 //! `feed` takes what came, `advance` says what is to be done next and never waits, `output` holds what
 //! is to be written before waiting for more input. An event that asks (marked so) must be answered with
-//! [`Dialogue::answer`] before the next `advance`; MAIL and RCPT may be put off with
-//! [`Dialogue::answer_later`], so that a driver can ask somebody else about all of them at once.
+//! [`Dialogue::answer`] before the next `advance`; RCPT may be put off with [`Dialogue::answer_later`], so that
+//! a driver can ask somebody else about all of them at once.
 //!
 //! It promises that commands are answered one by one in their order however the octets are cut, that
 //! what it holds of a client stays bounded and goes back when the session is idle, and that nothing sent
@@ -31,8 +31,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use transaction::Transaction;
 
-/// An output buffer that has grown beyond this is given back.
+/// Buffers that have grown beyond these are given back; so much is kept for the next command.
 const IDLE_OUTPUT: usize = 1024;
+const IDLE_INPUT: usize = 256;
 /// The first octet of a TLS handshake (RFC 8446 §5.1); no command begins so.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -186,7 +187,8 @@ impl Dialogue {
             self.input = BytesMut::new();
             return Event::Close;
         }
-        if self.input.is_empty() && matches!(self.state, State::Command | State::Login(_)) {
+        let is_idle = matches!(self.state, State::Command | State::Login(_));
+        if is_idle && self.input.is_empty() && self.input.capacity() > IDLE_INPUT {
             self.input = BytesMut::new();
         }
         Event::NeedInput

@@ -149,13 +149,18 @@ impl<'a> Mail<'a> {
 }
 
 async fn gather(body: &mut dyn Body) -> Result<Bytes, Fault> {
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = body.chunk().await.map_err(Fault::Local)? {
-        // Mostly it is the only one.
+    let Some(first) = body.chunk().await.map_err(Fault::Local)? else { return Ok(Bytes::new()) };
+    let mut next = body.chunk().await.map_err(Fault::Local)?;
+    if next.is_none() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::from(first);
+    while let Some(chunk) = next {
         whole.extend_from_slice(&chunk);
         if whole.len() > 2 * FLIGHT {
             return Err(Fault::Local("the body is larger than was noted of it".to_owned()));
         }
+        next = body.chunk().await.map_err(Fault::Local)?;
     }
     Ok(whole.freeze())
 }

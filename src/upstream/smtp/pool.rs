@@ -92,23 +92,28 @@ impl Pool {
         self.route.load_full().open(credential).await
     }
 
-    fn is_chunking(&self) -> bool {
+    pub(super) fn is_chunking(&self) -> bool {
         self.chunking.load(Ordering::Relaxed)
+    }
+
+    /// The server does not know the BDAT it offers: mail that need not go by it no longer does.
+    pub(super) fn forgo_chunking(&self) {
+        let host = &self.route.load().settings.host;
+        if self.chunking.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                %host,
+                "the server offers CHUNKING and does not take BDAT; mail goes by DATA until the next start \
+                 (chunking = \"off\" in [account.upstream] makes that lasting)"
+            );
+        }
     }
 
     /// Whether the mail was surely not taken, and why is mended by another connection: this one was stale,
     /// or the server does not know the BDAT it offers, which is then no longer used.
     fn is_to_be_said_again(&self, delivered: &Delivered, is_reused: bool) -> bool {
         if delivered.is_chunking_broken {
-            let host = &self.route.load().settings.host;
             // Once: without BDAT it cannot come again.
-            if self.chunking.swap(false, Ordering::Relaxed) {
-                tracing::warn!(
-                    %host,
-                    "the server offers CHUNKING and does not take BDAT; mail goes by DATA until the next start \
-                     (chunking = \"off\" in [account.upstream] makes that lasting)"
-                );
-            }
+            self.forgo_chunking();
             return true;
         }
         is_reused && delivered.is_silent

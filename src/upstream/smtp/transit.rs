@@ -9,7 +9,7 @@ use super::drive::Goal;
 use super::{Connection, FLIGHT, GOODBYE, Patience, Pool, converse, is_silent};
 use crate::mail::{Envelope, Recipient};
 use crate::smtp::Reply;
-use crate::smtp::client::Event;
+use crate::smtp::client::{Event, Refusal};
 use crate::smtp::extension::Extension;
 use crate::upstream::{Credential, Failure, Fault, Stage};
 use bytes::BytesMut;
@@ -54,7 +54,7 @@ pub struct Transit {
     connection: Connection,
     is_reused: bool,
     cause: Fault,
-    /// Of a mail declared BINARYMIME: what is gathered for one chunk.
+    /// Of a mail that goes by BDAT: what is gathered for one chunk.
     chunk: Option<BytesMut>,
     /// Octets of the body so far.
     size: u64,
@@ -91,9 +91,8 @@ impl Transit {
         let before = self.connection.dialogue.replies();
         let dialogue = &mut self.connection.dialogue;
         if let Some((envelope, size)) = flight.mail {
-            dialogue.relay(envelope, size);
-            let is_binary = envelope.body == crate::mail::BodyKind::BinaryMime;
-            self.chunk = is_binary.then(BytesMut::new);
+            dialogue.relay(envelope, size, self.pool.is_chunking());
+            self.chunk = dialogue.relays_in_chunks().then(BytesMut::new);
         }
         for recipient in flight.recipients {
             dialogue.relay_recipient(recipient);
@@ -136,7 +135,7 @@ impl Transit {
         self.flush().await
     }
 
-    /// Writes what was taken so far. Of a binary mail only whole chunks.
+    /// Writes what was taken so far. Of a mail by BDAT only whole chunks.
     ///
     /// # Errors
     /// What stood in the way; nothing more can be said then.
@@ -155,7 +154,7 @@ impl Transit {
         }
         match self.connection.dialogue.relay_refusal() {
             None => Ok(()),
-            Some(refusal) => Err(Failure::of(refusal, &self.cause)),
+            Some(refusal) => Err(self.failed(refusal)),
         }
     }
 
@@ -164,10 +163,8 @@ impl Transit {
     /// # Errors
     /// What stood in the way; at [`Stage::Dot`] anything but a reply leaves the mail's fate open.
     pub async fn end(&mut self) -> Result<Reply, Failure> {
-        if let Some(chunk) = self.chunk.take() {
-            self.connection.dialogue.relay_body(&chunk);
-        }
-        self.connection.dialogue.relay_end();
+        let rest = self.chunk.take().unwrap_or_default();
+        self.connection.dialogue.relay_end(&rest);
         self.hear().await;
         self.heard()
     }
@@ -202,9 +199,17 @@ impl Transit {
         }
     }
 
+    fn failed(&self, refusal: Refusal) -> Failure {
+        let failure = Failure::of(refusal, &self.cause);
+        if failure.fault == Fault::NotOffered("CHUNKING") {
+            self.pool.forgo_chunking();
+        }
+        failure
+    }
+
     fn heard(&mut self) -> Result<Reply, Failure> {
         match self.connection.dialogue.relay_heard() {
-            Some(heard) => heard.map_err(|refusal| Failure::of(refusal, &self.cause)),
+            Some(heard) => heard.map_err(|refusal| self.failed(refusal)),
             // Never: everything that is said is answered. A lost mail all the same.
             None => Err(Failure::at(Stage::Mail, Fault::Closed)),
         }
