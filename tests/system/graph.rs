@@ -9,7 +9,6 @@ use crate::support::sign_in::Login;
 use crate::support::world::World;
 use crate::support::{mails, mime};
 use std::time::{Duration, Instant};
-use submitd::queue::{Filter, open_read_only};
 use submitd::sandbox::faults::{AuthRefusal, Fault, GraphAnswer, GraphPoint, GraphStep, Switch};
 use submitd::sandbox::{Door, Limits, Message, Options};
 
