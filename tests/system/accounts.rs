@@ -3,11 +3,11 @@
 use crate::support::client::Client;
 use crate::support::daemon::binary;
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::programs::{Login, PASSWORD, Program, USER, run};
 use crate::support::world::World;
 use base64::Engine;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use submitd::sandbox::{Limits, Mailbox, Options};
 
 /// A sandbox with these mailboxes on contoso.com.
@@ -165,14 +165,9 @@ fn a13_a14_mail_needs_the_right_password_where_auth_is_required() {
 #[test]
 fn a13_a_hashed_password_made_by_user_hash_is_good_for_every_mail() {
     let world = world(&["erp"]);
-    let mut child = Command::new(binary())
-        .args(["user", "hash", USER])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
-    let printed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let mut command = Command::new(binary());
+    let output = command.args(["user", "hash", USER]).fed(format!("{PASSWORD}\n").as_bytes());
+    let printed = String::from_utf8(output.stdout).unwrap();
     let (hash, block) = printed.split_once("\n\n").unwrap();
     assert!(hash.starts_with("$argon2id$") && block.contains(hash), "{printed}");
     assert!(!printed.contains(PASSWORD), "{printed}");

@@ -4,6 +4,7 @@ use crate::support::client::Client;
 use crate::support::command::Said;
 use crate::support::daemon::{Start, binary};
 use crate::support::mails;
+use crate::support::overheard::Trail;
 use crate::support::world::World;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -62,6 +63,7 @@ fn a_socket_of_a_killed_daemon_is_replaced_and_a_live_one_is_not() {
 
     // A second daemon with a state of its own that was told the same socket: it takes mail all the same.
     let other = tempfile::TempDir::with_prefix("submitd-test-").unwrap();
+    let _trail = Trail::of(other.path());
     let admin = format!("{}\n[admin]\nsocket = \"{}\"\n", World::listener(""), socket.display());
     let text = world.config(&admin).replacen("/state\"", "/state-two\"", 1);
     let second = Start::new(other.path(), &text).run();

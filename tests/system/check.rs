@@ -2,6 +2,7 @@
 
 use crate::support::daemon::binary;
 use crate::support::gateway::Gateway;
+use crate::support::overheard::Heard;
 use crate::support::port::Port;
 use crate::support::walk::{
     APP, PUBLIC, Walk, by_person, by_secret, config, remedy, says, trial, walk, world,
@@ -413,8 +414,7 @@ fn servers_that_are_not_there() {
 fn submitd(world: &World, text: &str, words: &[&str]) -> (Option<i32>, String) {
     let path = world.path().join("submitd.toml");
     std::fs::write(&path, text).unwrap();
-    let output =
-        Command::new(binary()).arg("check").args(words).arg("--config").arg(path).output().unwrap();
+    let output = Command::new(binary()).arg("check").args(words).arg("--config").arg(path).heard();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }

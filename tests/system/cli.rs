@@ -1,6 +1,7 @@
 //! The commands a person types, by what they print and their exit codes.
 
 use crate::support::daemon::{PATIENCE, binary};
+use crate::support::overheard::Heard;
 use crate::support::port::Port;
 use crate::support::world::World;
 use std::io::{BufRead, BufReader};
@@ -11,7 +12,7 @@ use submitd::sandbox::faults::{AuthRefusal, Fault, Faults};
 fn submitd(world: &World, words: &[&str]) -> (Output, String) {
     let mut command = Command::new(binary());
     command.args(words).arg("--config").arg(world.path().join("submitd.toml"));
-    let output = command.output().unwrap();
+    let output = command.heard();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -106,13 +107,13 @@ fn config_show_hides_secrets() {
 
 #[test]
 fn a_wrong_command_line_exits_64() {
-    let output = Command::new(binary()).arg("frobnicate").output().unwrap();
+    let output = Command::new(binary()).arg("frobnicate").heard();
     assert_eq!(output.status.code(), Some(64));
 }
 
 #[test]
 fn demo_once_shows_the_journey_and_exits_0() {
-    let output = Command::new(binary()).args(["demo", "--once"]).output().unwrap();
+    let output = Command::new(binary()).args(["demo", "--once"]).heard();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     for step in ["accepted", "queued as", "token", "delivered", "read it at"] {

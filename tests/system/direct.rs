@@ -3,10 +3,10 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::port::Port;
 use crate::support::servers::Aiosmtpd;
 use crate::support::world::World;
-use std::io::Write;
 use submitd::sandbox::{Limits, Options};
 
 /// A listener in direct mode on a free port with these further keys.
@@ -611,17 +611,11 @@ fn send_and_sendmail_go_through_and_health_and_status_name_the_mode() {
     let daemon = world.start(&world.config(&config)).run();
     let file = world.path().join("submitd.toml");
     let attempt = |words: &[&str], input: &str| {
-        let mut child = std::process::Command::new(binary())
+        let output = std::process::Command::new(binary())
             .args(words)
             .env("SUBMITD_CONFIG", &file)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
             .env("SUBMITD_SENDMAIL_ADDRESS", address.to_string())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+            .fed(input.as_bytes());
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };

@@ -2,6 +2,7 @@
 
 use crate::support::activated::Activated;
 use crate::support::daemon::PATIENCE;
+use crate::support::overheard::Heard;
 use crate::support::talk::{self, Talk};
 use crate::support::world::World;
 use std::io::{ErrorKind, Read, Write};
@@ -30,7 +31,7 @@ fn a_unix_socket_is_made_replaced_after_a_crash_and_taken_away() {
     let dir = world.path().display().to_string();
     let config_of_other = config.replace(&format!("{dir}/state"), &format!("{dir}/other/state"));
     let second = crate::support::daemon::Start::new(&other, &config_of_other);
-    let output = second.command().0.output().unwrap();
+    let output = second.command().0.heard();
     assert_eq!(output.status.code(), Some(75));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the socket is taken"));
     client.mail("the first goes on");

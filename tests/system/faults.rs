@@ -4,6 +4,7 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::trap::Trap;
 use crate::support::world::{RUNTIME, World};
 use std::collections::HashMap;
@@ -511,7 +512,7 @@ fn b18_a_second_daemon_exits_75_and_names_the_holder() {
     let world = World::new();
     let daemon = quick(&world);
     let config = world.path().join("submitd.toml");
-    let second = Command::new(binary()).args(["run", "--config"]).arg(&config).output().unwrap();
+    let second = Command::new(binary()).args(["run", "--config"]).arg(&config).heard();
     let text = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(75), "{text}");
     assert!(text.contains(&format!("in use by process {}", daemon.child.id())), "{text}");

@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::world::World;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -76,8 +77,7 @@ fn refused(world: &World, config: &str, environment: &[(&str, &str)]) -> String 
         .args(["check", "--config"])
         .arg(&path)
         .envs(environment.iter().copied())
-        .output()
-        .unwrap();
+        .heard();
     assert!(!output.status.success());
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));

@@ -9,12 +9,11 @@ use crate::support::sign_in::Login;
 use crate::support::world::World;
 use crate::support::{mails, mime};
 use std::time::{Duration, Instant};
-use submitd::queue::{Filter, open_read_only};
 use submitd::sandbox::faults::{AuthRefusal, Fault, GraphAnswer, GraphPoint, GraphStep, Switch};
 use submitd::sandbox::{Door, Limits, Message, Options};
 
-const ERP: &str = "erp@contoso.com";
-const ANN: &str = "ann@example.org";
+pub const ERP: &str = "erp@contoso.com";
+pub const ANN: &str = "ann@example.org";
 
 /// An account with these keys; `graph` are those of `[account.graph]`.
 pub fn config(world: &World, tenant: &str, keys: &str, graph: &str) -> String {
@@ -42,7 +41,7 @@ pub fn app(world: &World, graph: &str) -> String {
     config(world, "contoso.onmicrosoft.com", keys, graph)
 }
 
-fn start(world: &World, graph: &str) -> Daemon {
+pub fn start(world: &World, graph: &str) -> Daemon {
     world.start(&app(world, graph)).run()
 }
 
@@ -192,38 +191,6 @@ fn b24_programs_send_through_graph() {
 }
 
 #[test]
-fn b24_mails_of_all_sizes_arrive_part_by_part() {
-    let world = World::new();
-    let daemon = start(&world, "upload = \"on\"");
-    let sizes = [3_000, 100_000, 2_190_000, 2_300_000, 7_000_000, 25_000_000];
-    for (number, size) in sizes.into_iter().enumerate() {
-        let mail = mails::large(&format!("size-{size}"), size);
-        taken(&daemon, &[ANN, "bob@example.org"], &mail);
-        let message = &world.messages(number + 1)[number];
-        by_graph(message);
-        assert_eq!(message.recipients(), [ANN, "bob@example.org"], "{size}");
-        assert!(parts(&message.raw) == parts(&mail), "{size}: a part differs");
-        assert_eq!(mime::Part::new(&message.raw).subject(), format!("size-{size}"));
-        for name in ["invoice0.pdf", "invoice1.pdf"] {
-            assert!(memchr::memmem::find(&message.raw, name.as_bytes()).is_some(), "{size} {name}");
-        }
-    }
-    world.until("all drafts are gone", |statistics| statistics.open_drafts == 0);
-    let statistics = world.sandbox.statistics();
-    assert_eq!(statistics.drafts, 3, "the larger three");
-    assert_eq!(statistics.graph_swallowed, 0);
-}
-
-#[test]
-fn b24_without_upload_what_is_too_large_is_refused_at_the_door() {
-    let world = World::new();
-    let daemon = start(&world, "");
-    let reply = submit(&daemon, &[ANN], &mails::large("large", 2_300_000));
-    assert!(reply.starts_with("552 5.3.4"), "{reply}");
-    assert_eq!(world.sandbox.statistics().graph_requests, 0);
-}
-
-#[test]
 fn b24_429_is_obeyed_and_costs_no_try() {
     let world = World::new();
     let daemon = start(&world, "");
@@ -284,25 +251,6 @@ fn b24_a_request_that_was_not_whole_is_sent_again_and_once() {
 }
 
 #[test]
-fn b24_200_is_not_sent_and_the_mail_is_kept() {
-    let world = World::new();
-    let daemon = start(&world, "max_size = \"2400000\"");
-    let mail = mails::large("swallowed", 2_350_000);
-    taken(&daemon, &[ANN], &mail);
-    world.until("tried twice", |statistics| statistics.graph_swallowed >= 2);
-    let queue = open_read_only(&world.path().join("state/queue")).unwrap();
-    let entry = queue.list(&Filter::default()).unwrap().remove(0);
-    assert!(!entry.uncertain, "{entry:?}");
-    daemon.log.wait_for("HTTP 200");
-    drop(daemon);
-    // As it is set up where such mail is to go.
-    let daemon = start(&world, "upload = \"on\"");
-    let message = &world.messages(1)[0];
-    assert!(parts(&message.raw) == parts(&mail));
-    drop(daemon);
-}
-
-#[test]
 fn b24_a_missing_permission_pauses_the_account() {
     let options = Options {
         limits: Limits::NONE,
@@ -359,28 +307,4 @@ fn b24_auto_goes_by_graph_while_smtp_auth_is_off() {
     assert!(daemon.stop().success());
     let daemon = world.start(&text).run();
     assert!(!daemon.log.text().contains("mail goes by Graph as before"));
-}
-
-/// The most memory that the process ever had, in octets.
-fn peak(daemon: &Daemon) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
-
-#[test]
-#[ignore = "half a gigabyte of mail: some minutes"]
-fn b24_twenty_large_mails_do_not_add_up_in_memory() {
-    let world = World::new();
-    let daemon = start(&world, "upload = \"on\"");
-    let mail = mails::large("large", 25_000_000);
-    let mut peaks = Vec::new();
-    for number in 0..20 {
-        taken(&daemon, &[ANN], &mail);
-        world.messages(number + 1);
-        world.sandbox.clear_messages();
-        peaks.push(peak(&daemon) / 1_000_000);
-    }
-    println!("most memory after each mail, MB: {peaks:?}");
-    assert!(peaks[19] <= peaks[2] + 30, "{peaks:?}");
 }

@@ -5,6 +5,7 @@ use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::daemon::binary;
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::port::Port;
 use crate::support::servers::proxy::Proxy;
 use crate::support::world::World;
@@ -29,8 +30,7 @@ fn config(world: &World, proxy: &str) -> String {
 fn said(world: &World, config: &str) -> String {
     let start = world.start(config);
     let ask = |words: &[&str]| {
-        let output = Command::new(binary()).args(words).arg("--config").arg(&start.config).output();
-        let output = output.unwrap();
+        let output = Command::new(binary()).args(words).arg("--config").arg(&start.config).heard();
         format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),

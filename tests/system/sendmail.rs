@@ -2,9 +2,9 @@
 
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::port::Port;
 use crate::support::world::World;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -12,8 +12,8 @@ use submitd::sandbox::Options;
 
 /// A daemon, and the program under its three names.
 struct Place {
-    world: World,
     daemon: Daemon,
+    world: World,
 }
 
 impl Place {
@@ -74,13 +74,7 @@ impl Place {
 
 /// Runs a command on this input: its exit code and all it said.
 fn feed(command: &mut Command, input: &[u8]) -> (Option<i32>, String) {
-    let name = command.get_program().to_owned();
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("{name:?}: {error}; run scripts/install-test-tools"));
-    // One that refuses its command line does not read.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let Output { status, stdout, stderr } = command.fed(input);
     let text = [stdout, stderr].concat();
     (status.code(), String::from_utf8_lossy(&text).into_owned())
 }

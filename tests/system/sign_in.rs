@@ -4,6 +4,7 @@ use crate::support::browser::{chromium, decide, post, visit, visit_as};
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::servers::Oidc;
 use crate::support::sign_in::Login;
 use crate::support::witness::Witness;
@@ -47,7 +48,7 @@ fn send(daemon: &Daemon, subject: &str) {
 
 fn submitd(world: &World, words: &[&str]) -> Output {
     let config = world.path().join("submitd.toml");
-    Command::new(binary()).arg("--config").arg(config).args(words).output().unwrap()
+    Command::new(binary()).arg("--config").arg(config).args(words).heard()
 }
 
 fn text(output: &Output) -> String {
@@ -115,6 +116,40 @@ fn browser_while_the_daemon_runs_and_its_mail_waits() {
     let complaints = log.matches("no new token: nobody has signed in").count();
     assert_eq!(complaints, 1, "told once");
     nothing_was_shown(&world, &[("log", &log), ("login", &said)]);
+}
+
+#[test]
+fn the_browser_may_come_back_over_either_loopback_address() {
+    // What `localhost` means is for the browser to choose.
+    for host in ["127.0.0.1", "[::1]"] {
+        let world = World::new();
+        let text = config(&world, "authorization_code", "");
+        let login = Login::start(&write(&world, &text), &["erp"]);
+        let back = come_back(&login, ERP);
+        assert!(back.starts_with("http://localhost:"), "{back}");
+        assert_eq!(visit(&back.replacen("localhost", host, 1)).status, 200, "{host}");
+        let (status, said) = login.wait();
+        assert!(status.success(), "{said}");
+    }
+}
+
+#[test]
+fn what_must_be_set_up_is_printed_and_a_registration_that_does_not_fit_leads_there() {
+    let world = World::new();
+    let text = config(&world, "authorization_code", "");
+    write(&world, &text);
+    let shown = submitd(&world, &["login", "erp", "--setup"]);
+    assert!(shown.status.success());
+    let printed = self::text(&shown);
+    says(&printed, &[PUBLIC, "Set-CASMailbox", ERP, "SmtpClientAuthenticationDisabled $false"]);
+    assert_eq!(world.sandbox.statistics().token_requests, 0, "nobody was asked");
+    let keys = format!("client_secret = \"{}\"", Options::default().client_secret.expose());
+    let text = config(&world, "authorization_code", &keys);
+    let login = Login::start(&write(&world, &text), &["erp"]);
+    visit(&come_back(&login, ERP));
+    let (status, said) = login.wait();
+    assert_eq!(status.code(), Some(1));
+    says(&said, &["AADSTS700025", "submitd login erp --setup"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Clients inside TLS: STARTTLS, from the first octet, and certificates that change while we run.
 
 use crate::support::daemon::{Daemon, PATIENCE, Start, binary};
+use crate::support::overheard::Heard;
 use crate::support::port::Port;
 use crate::support::programs::{PASSWORD, USER, run};
 use crate::support::talk::{self, Pair, tls};
@@ -64,7 +65,7 @@ fn a22_a_listener_for_the_network_takes_logins_inside_tls_only() {
     };
     let refused = |config: &str, words: &str| {
         let start = world.start(config);
-        let output = start.command().0.stderr(Stdio::piped()).output().unwrap();
+        let output = start.command().0.stderr(Stdio::piped()).heard();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(78), "{text}");
         assert!(text.contains(words), "{text}");
@@ -317,15 +318,14 @@ fn health_and_send_go_through_every_kind_of_door() {
         let mut daemon = world.start(&config).run();
         let file = world.path().join("submitd.toml");
         for words in [&["health"][..], &["send", "ann@example.org"]] {
-            let command = Command::new(binary()).args(words).arg("--config").arg(&file).output();
-            let output = command.unwrap();
+            let output = Command::new(binary()).args(words).arg("--config").arg(&file).heard();
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{words:?} {door}: {text}");
         }
         world.messages(count + 1);
         assert!(daemon.stop().success());
-        let health = Command::new(binary()).arg("health").arg("--config").arg(&file).output();
-        assert_eq!(health.unwrap().status.code(), Some(69), "nobody is there: {door}");
+        let health = Command::new(binary()).arg("health").arg("--config").arg(&file).heard();
+        assert_eq!(health.status.code(), Some(69), "nobody is there: {door}");
     }
     assert!(!socket.exists());
 }
@@ -338,7 +338,7 @@ fn a_key_that_others_may_read_keeps_it_from_starting() {
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&key, readable).unwrap();
     let start: Start<'_> = world.start(&world.config(&World::listener(&tls("starttls"))));
-    let output = start.command().0.output().unwrap();
+    let output = start.command().0.heard();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{text}");
     assert!(text.contains("relay.key can be read or written by others (mode 644); chmod 600"));

@@ -4,6 +4,7 @@ use crate::support::browser::chromium;
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::sign_in::Login;
 use crate::support::world::World;
 use std::os::unix::fs::PermissionsExt;
@@ -48,8 +49,7 @@ fn test_mail(world: &World, daemon: &Daemon, text: &str) {
     let file = world.path().join("here.toml");
     std::fs::write(&file, here).unwrap();
     let sent =
-        Command::new(binary()).args(["send", "ann@example.org", "--config"]).arg(file).output();
-    let sent = sent.unwrap();
+        Command::new(binary()).args(["send", "ann@example.org", "--config"]).arg(file).heard();
     assert!(sent.status.success(), "{sent:?}");
 }
 
@@ -61,7 +61,7 @@ fn says(text: &str, words: &[&str]) {
 }
 
 fn check(file: &PathBuf) -> String {
-    let output = Command::new(binary()).args(["check", "--config"]).arg(file).output().unwrap();
+    let output = Command::new(binary()).args(["check", "--config"]).arg(file).heard();
     let both = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8(both).unwrap()
 }

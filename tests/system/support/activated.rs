@@ -1,6 +1,7 @@
 //! The daemon as systemd starts it at the first connection, by `systemd-socket-activate`.
 
-use super::daemon::binary;
+use super::daemon::{Log, binary};
+use super::overheard;
 use super::world::World;
 use std::process::{Child, Command, Stdio};
 
@@ -12,14 +13,19 @@ impl Activated {
     pub fn start(world: &World, listen: &str, config: &str) -> Self {
         let file = world.path().join("submitd.toml");
         std::fs::write(&file, config).unwrap();
-        let child = Command::new("systemd-socket-activate")
+        let mut command = Command::new("systemd-socket-activate");
+        overheard::loud(&mut command);
+        let mut child = command
             .args(["--listen", listen])
             .arg(binary())
             .args(["run", "--config"])
             .arg(&file)
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("systemd-socket-activate is needed: run scripts/install-test-tools");
+        let log = Log::default();
+        log.follow(child.stderr.take().unwrap());
+        overheard::log(world.path(), "the activated daemon's log", &log, &[]);
         Self(child)
     }
 

@@ -14,6 +14,7 @@ pub mod load;
 pub mod mailin;
 pub mod mails;
 pub mod mime;
+pub mod overheard;
 pub mod port;
 pub mod postfix;
 pub mod programs;

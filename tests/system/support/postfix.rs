@@ -1,5 +1,6 @@
 //! An instance of Postfix in a directory of its own: what it is made of whether it sends to us or takes mail of us.
 
+use super::overheard::Trail;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -44,13 +45,15 @@ postlog unix-dgram n - n - 1 postlogd
 
 /// One; it is stopped when this is dropped.
 pub struct Instance {
+    _trail: Trail,
     dir: TempDir,
 }
 
 impl Instance {
     /// Its directory, for what it needs besides; nothing runs yet.
     pub fn new(prefix: &str) -> Self {
-        let instance = Self { dir: TempDir::with_prefix(prefix).unwrap() };
+        let dir = TempDir::with_prefix(prefix).unwrap();
+        let instance = Self { _trail: Trail::of(dir.path()), dir };
         // Its processes run as users of their own and must get through.
         std::fs::set_permissions(instance.path(), PermissionsExt::from_mode(0o755)).unwrap();
         instance.give("spool", "root");

@@ -4,6 +4,7 @@
 use super::daemon::{PATIENCE, Start, binary};
 use super::dice::Dice;
 use super::load::{self, Ledger};
+use super::overheard;
 use super::port::Port;
 use super::tally::{Arrival, Tally};
 use super::world::RUNTIME;
@@ -111,6 +112,7 @@ impl<'a> Rounds<'a> {
         life.wait_ready(self);
         self.wait_until_empty();
         life.stop();
+        overheard::printed(self.dir, "all.log", self.said().as_bytes());
         Tally {
             begun: ledger.begun(),
             acknowledged: ledger.acknowledged(),

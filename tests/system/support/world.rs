@@ -1,6 +1,7 @@
 //! A sandbox and a daemon that sends through it.
 
 use super::daemon::{Daemon, PATIENCE, Start};
+use super::overheard::Trail;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,10 +16,11 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 });
 
-/// A sandbox, a directory, and what it takes to start a daemon.
+/// A sandbox, a directory, and what it takes to start a daemon. At its end nothing may have shown a secret.
 pub struct World {
+    trail: Trail,
     pub sandbox: Sandbox,
-    pub dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
@@ -31,7 +33,7 @@ impl World {
         let sandbox = RUNTIME.block_on(Sandbox::start(options)).unwrap();
         let dir = TempDir::with_prefix("submitd-test-").unwrap();
         std::fs::write(dir.path().join("sandbox-ca.pem"), sandbox.ca_pem()).unwrap();
-        Self { sandbox, dir }
+        Self { trail: Trail::of(dir.path()), sandbox, dir }
     }
 
     pub fn path(&self) -> &Path {
@@ -136,5 +138,11 @@ impl World {
                 panic!("{count} mails expected, {} came", self.sandbox.messages().len())
             });
         self.sandbox.messages()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.trail.sandbox(&self.sandbox);
     }
 }
