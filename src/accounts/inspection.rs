@@ -2,7 +2,7 @@
 //! which are looked at while they come. Pure.
 
 use super::{Permit, Unsendable};
-use crate::config::{Transport, Upload};
+use crate::config::Upload;
 use crate::mail::apart::take_apart;
 use crate::mail::outline::Outline;
 
@@ -15,14 +15,11 @@ pub struct Inspection {
 }
 
 impl Permit {
-    /// To be shown the mail from its first octet, where its parts decide; none where they do not.
+    /// To be shown a mail that may go by Graph, from its first octet, where its parts decide; none where they do
+    /// not.
     pub fn inspection(&self) -> Option<Inspection> {
-        match &self.account.transport {
-            Transport::Graph(graph) if graph.upload == Upload::On => {
-                Some(Inspection { outline: Outline::default(), most: graph.max_size })
-            }
-            _ => None,
-        }
+        let graph = self.account.transport.graph().filter(|graph| graph.upload == Upload::On)?;
+        Some(Inspection { outline: Outline::default(), most: graph.max_size })
     }
 }
 
@@ -66,9 +63,7 @@ mod tests {
 
     #[test]
     fn b24_only_mail_that_graph_would_take_apart_is_looked_at() {
-        for keys in
-            ["", "transport = \"graph\"", "transport = \"auto\"\n[account.graph]\nupload = \"on\""]
-        {
+        for keys in ["", "transport = \"graph\"", "transport = \"auto\""] {
             assert!(permit(keys).inspection().is_none(), "{keys}");
         }
     }

@@ -260,7 +260,10 @@ impl Transaction {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
-            None => Outlet::spool(shared.queue.spool(), &self.permit),
+            None => {
+                let inspection = self.by_graph.then(|| self.permit.inspection()).flatten();
+                Outlet::spool(shared.queue.spool(), inspection)
+            }
             Some(Some(passage)) => Outlet::Passage(passage),
             // It was lost meanwhile, and that was said.
             Some(None) => return self.refuse(replies::TURN_LOST),

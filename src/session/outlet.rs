@@ -3,7 +3,7 @@
 //! It promises that what decides by the parts of a mail sees each of its octets.
 
 use super::replies;
-use crate::accounts::{Inspection, Permit};
+use crate::accounts::Inspection;
 use crate::delivery::direct::Passage;
 use crate::mail::Id;
 use crate::queue::body;
@@ -27,8 +27,8 @@ pub(super) struct Spool {
 
 impl Outlet {
     /// To the disk.
-    pub fn spool(writer: body::Writer, permit: &Permit) -> Self {
-        Self::Spool(Spool { writer, inspection: permit.inspection().map(Box::new) })
+    pub fn spool(writer: body::Writer, inspection: Option<Inspection>) -> Self {
+        Self::Spool(Spool { writer, inspection: inspection.map(Box::new) })
     }
 
     /// The next octets, our own of the header first.

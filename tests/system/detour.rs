@@ -1,7 +1,7 @@
 //! `transport = "auto"`: SMTP, and Graph while SMTP AUTH is switched off. What is looked at when mail comes in,
 //! what becomes of mail that came before, and one sign-in for both.
 
-use crate::graph::{addressed, by_graph, config, submit, taken};
+use crate::graph::{addressed, by_graph, config, parts, submit, taken};
 use crate::support::browser::{decide, visit};
 use crate::support::daemon::Daemon;
 use crate::support::sign_in::Login;
@@ -54,6 +54,22 @@ fn b24_what_graph_cannot_carry_is_refused_at_the_door_only_while_mail_goes_by_gr
     let reply = submit(&daemon, &[ANN], &addressed("stranger", STRANGER));
     assert!(reply.starts_with("550 5.6.0"), "{reply}");
     assert_eq!(world.sandbox.messages().len(), 3);
+}
+
+#[test]
+fn b24_with_uploads_what_cannot_be_taken_apart_is_refused_at_the_door_while_mail_goes_by_graph() {
+    let world = World::new();
+    off(&world);
+    let daemon = world.start(&text(&world, "upload = \"on\"")).run();
+    taken(&daemon, &[ANN], &mails::plain("turned"));
+    by_graph(&world.messages(1)[0]);
+    daemon.log.wait_for("SMTP AUTH is switched off; mail goes by Graph");
+    let mail = mails::large("large", 2_300_000);
+    taken(&daemon, &[ANN], &mail);
+    assert!(parts(&world.messages(2)[1].raw) == parts(&mail));
+    let reply = submit(&daemon, &[ANN], &mails::signed("signed", 2_300_000));
+    assert!(reply.starts_with("552 5.3.4") && reply.contains("signed or encrypted"), "{reply}");
+    assert_eq!(world.sandbox.messages().len(), 2);
 }
 
 #[test]

@@ -146,17 +146,12 @@ fn b24_without_upload_what_is_too_large_is_refused_at_the_door() {
 fn b24_a_signed_mail_is_not_taken_apart() {
     let world = World::new();
     let daemon = start(&world, "upload = \"on\"");
-    let signed = |size| {
-        let mail = String::from_utf8(mails::large("signed", size)).unwrap();
-        let head = "multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256";
-        mail.replacen("multipart/mixed", head, 1).into_bytes()
-    };
     // In one request it goes as it is.
-    let mail = signed(2_000_000);
+    let mail = mails::signed("signed", 2_000_000);
     taken(&daemon, &[ANN], &mail);
     let body = |raw: &[u8]| raw[memchr::memmem::find(raw, b"\r\n\r\n").unwrap()..].to_vec();
     assert!(body(&world.messages(1)[0].raw) == body(&mail), "signed octets differ");
-    let reply = submit(&daemon, &[ANN], &signed(2_300_000));
+    let reply = submit(&daemon, &[ANN], &mails::signed("signed", 2_300_000));
     assert!(reply.starts_with("552 5.3.4") && reply.contains("signed or encrypted"), "{reply}");
     assert_eq!(world.sandbox.statistics().drafts, 0);
 }

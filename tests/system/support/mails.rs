@@ -62,6 +62,13 @@ pub fn large(subject: &str, octets: usize) -> Vec<u8> {
     mail.into_bytes()
 }
 
+/// The same as parts of a signed mail.
+pub fn signed(subject: &str, octets: usize) -> Vec<u8> {
+    let mail = String::from_utf8(large(subject, octets)).unwrap();
+    let head = "multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256";
+    mail.replacen("multipart/mixed", head, 1).into_bytes()
+}
+
 /// So many octets of base64 in lines; the same each time.
 pub fn base64_lines(octets: usize) -> String {
     use base64::Engine;
