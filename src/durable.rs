@@ -30,6 +30,11 @@ impl Draft {
         Ok(draft)
     }
 
+    /// Where the octets lie until then.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends octets.
     ///
     /// # Errors

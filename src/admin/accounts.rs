@@ -41,11 +41,8 @@ pub(super) async fn all(desk: &Desk) -> Vec<Account> {
     let now = SystemTime::now();
     let mut tokens = desk.keeper.status();
     let mut standings = desk.delivery.standings();
-    let health = desk.delivery.health();
     for account in &mut all {
-        if let Some(way) = health.way(&account.name) {
-            account.transport = way.to_owned();
-        }
+        account.take_round(desk.delivery.detour(&account.name));
         let token = tokens.iter().position(|status| status.account == account.name);
         account.token = token.map(|index| Token::new(tokens.swap_remove(index), now));
         let standing = standings.iter().position(|standing| standing.account == account.name);

@@ -6,7 +6,8 @@
 
 use super::answer::Refusal;
 use super::desk::Desk;
-use super::wire::{Revocation, SignIn, SignInTaken};
+use super::wire::{Lack, Revocation, SignIn, SignInTaken};
+use crate::config::{Account, Audience, Transport};
 use crate::oauth::{AdoptError, TokenSource, request};
 use crate::secret::Secret;
 use axum::Json;
@@ -35,13 +36,23 @@ pub(super) async fn sign_in(
     adopted.map_err(|_| Refusal::failed("storing the sign-in broke off"))?.map_err(refused)?;
     tracing::info!(account = %name, "somebody signed in");
     let token = tokio::time::timeout(PATIENCE, desk.keeper.access_token(&name)).await;
+    let graph = tokio::time::timeout(PATIENCE, lacks_graph(&*desk.keeper, &account)).await;
+    let graph = graph.ok().flatten();
     desk.delivery.resume(&name);
     let (error, remedy) = match token {
         Ok(Ok(_)) => (None, None),
         Ok(Err(error)) => (Some(error.message), error.remedy),
         Err(_) => (Some("the first token is not here yet".to_owned()), None),
     };
-    Ok(Json(SignInTaken { account: name, error, remedy }))
+    Ok(Json(SignInTaken { account: name, error, remedy, graph }))
+}
+
+/// Whether the same sign-in serves for Graph, where that is the account's detour: seen at once, not on the
+/// day on which SMTP AUTH is switched off.
+pub async fn lacks_graph(tokens: &impl TokenSource, account: &Account) -> Option<Lack> {
+    let Transport::Auto(_) = account.transport else { return None };
+    let token = tokens.access_token_for(&account.name, Audience::Graph).await;
+    token.err().map(|error| Lack { error: error.message, remedy: error.remedy })
 }
 
 /// Forgets a sign-in here, and at the provider where that can be asked for it.

@@ -76,7 +76,13 @@ fn accounts(accounts: &[Account], now: SystemTime) -> Vec<Vec<String>> {
 pub fn state(account: &Account, now: SystemTime) -> String {
     match &account.pause {
         _ if account.token.is_none() => "unknown".to_owned(),
-        None => "sends".to_owned(),
+        None => match &account.detour {
+            None => "sends".to_owned(),
+            Some(detour) => format!(
+                "sends by Graph since SMTP AUTH is off, SMTP is tried again {}",
+                wait(detour.again, now)
+            ),
+        },
         Some(pause) => {
             format!("waits, tried again {}: {}", wait(pause.until, now), safe(&pause.meaning))
         }

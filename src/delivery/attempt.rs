@@ -20,6 +20,7 @@ use crate::queue::body::Reader;
 use crate::queue::{Charge, Entry, Next, RecipientState};
 use crate::smtp::Reply;
 use crate::upstream::{Body, Courier, Credential, Failure, Fault, Outgoing, Stage};
+use detour::shown;
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -57,7 +58,8 @@ pub(super) struct Attempt<T, C> {
     pub stuck: Arc<Stuck>,
     pub wake: Arc<Notify>,
     pub claim: Claim,
-    pub turn: Turn,
+    /// Until the upstream is no longer asked.
+    pub turn: Option<Turn>,
     pub entry: Entry,
     /// The account is in trouble and this try looks whether it still is.
     pub probe: bool,
@@ -86,7 +88,7 @@ pub(super) struct Ended {
     pub refund: Option<Charge>,
     pub lesson: Lesson,
     /// Ends when the lane has learned.
-    pub turn: Turn,
+    pub turn: Option<Turn>,
 }
 
 /// What came of the errand.
@@ -113,15 +115,22 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let tried = self.outcome().await;
         let refund = self.refund(tried.taken);
         self.log(&tried.plan);
+        if matches!(tried.plan.lesson, Lesson::Well) && !self.probe {
+            // Nothing is to be learned: its connection takes the next mail while the disk notes this one.
+            drop(self.turn.take());
+        }
         self.settle(&tried.plan, refund.as_ref().filter(|_| tried.charged)).await;
         if matches!(tried.plan.next, Next::Failed) {
             self.shared.health.ring();
         }
         drop(self.claim);
         let account = self.member.account.name.clone();
-        if !tried.reached && matches!(self.errand, Errand::Send(..)) {
+        if !tried.reached
+            && matches!(self.errand, Errand::Send(..))
+            && let Some(turn) = &mut self.turn
+        {
             // The upstream was not asked: a message of the pace was taken for nothing.
-            self.turn.give_back();
+            turn.give_back();
         }
         Ended { account, started, refund, lesson: tried.plan.lesson, turn: self.turn }
     }
@@ -148,7 +157,7 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
 
     async fn send(&self, open: &[usize], charge: Option<&Charge>) -> Tried {
         let name = self.member.account.name.as_str();
-        let audience = self.member.courier.audience();
+        let audience = self.shared.courses.audience(&self.member.account);
         let token = match self.shared.tokens.access_token_for(name, audience).await {
             Ok(token) => token,
             Err(error) => return Tried::nothing(self.without_token(error), false),
@@ -159,26 +168,13 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let charged = AtomicBool::new(false);
         debug!(id = %self.entry.id, account = name, recipients = open.len(),
             attempts = self.entry.attempts, "delivering");
-        let mut answers = self.deliver(open, (audience, token.clone()), charge, &charged).await;
-        if let Some(other) = self.turned(audience, &answers, open, charge, &charged).await {
-            answers = other;
-        } else if refused(&answers) {
-            self.shared.tokens.refuse_for(name, audience, &token);
-            // A probe already came with a token made after the last refusal: another one proves nothing.
-            if !self.probe {
-                info!(id = %self.entry.id, account = name, "token refused, renewing it once");
-                match self.shared.tokens.access_token_for(name, audience).await {
-                    Ok(token) => {
-                        let go = (audience, token.clone());
-                        answers = self.deliver(open, go, charge, &charged).await;
-                        if refused(&answers) {
-                            self.shared.tokens.refuse_for(name, audience, &token);
-                        }
-                    }
-                    Err(error) => return Tried::nothing(self.without_token(error), true),
-                }
-            }
-        }
+        let went = self.go(open, (audience, token), charge, &charged).await;
+        let answers = match went {
+            Ok(answers) => answers,
+            Err(error) => return Tried::nothing(self.without_token(error), true),
+        };
+        let turned = self.turned(audience, &answers, open, charge, &charged).await;
+        let answers = turned.unwrap_or(answers);
         self.advise(&answers);
         let now = (self.settings.clock)();
         let plan = plan::plan(&self.entry, &answers, &self.rules(), now, jitter());
@@ -203,6 +199,37 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let names = [("account", name.as_str()), ("mailbox", mailbox.as_str())];
         let (meaning, remedy) = (fill(known.meaning, &names), fill(known.remedy, &names));
         warn!(id = %self.entry.id, account = name, words = clean(&words), meaning, remedy, "put off");
+    }
+
+    /// One way to its end: a token that is refused is renewed once.
+    async fn go(
+        &self,
+        open: &[usize],
+        (audience, token): (Audience, AccessToken),
+        charge: Option<&Charge>,
+        charged: &AtomicBool,
+    ) -> Result<Answers, TokenError> {
+        let (name, tokens) = (self.member.account.name.as_str(), &self.shared.tokens);
+        let answers = self.deliver(open, (audience, token.clone()), charge, charged).await;
+        if !refused(&answers) || self.is_off(audience, &answers) {
+            if audience == Audience::Graph && shown(&answers) == Some(false) {
+                // What is granted meanwhile stands in a new token only.
+                tokens.refuse_for(name, audience, &token);
+            }
+            return Ok(answers);
+        }
+        tokens.refuse_for(name, audience, &token);
+        // A probe already came with a token made after the last refusal: another one proves nothing.
+        if self.probe {
+            return Ok(answers);
+        }
+        info!(id = %self.entry.id, account = name, "token refused, renewing it once");
+        let token = tokens.access_token_for(name, audience).await?;
+        let answers = self.deliver(open, (audience, token.clone()), charge, charged).await;
+        if refused(&answers) {
+            tokens.refuse_for(name, audience, &token);
+        }
+        Ok(answers)
     }
 
     /// One go at the upstream; `open` are places in the envelope. Notes whether the charge was stored.
@@ -278,14 +305,19 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     }
 }
 
-/// A queued body as the upstream reads it.
-struct Source(Reader);
+/// A body as the upstream reads it.
+pub(super) struct Source(pub Reader);
 
 impl Body for Source {
     fn chunk(
         &mut self,
     ) -> Pin<Box<dyn Future<Output = Result<Option<bytes::Bytes>, String>> + Send + '_>> {
         Box::pin(async { self.0.chunk().await.map_err(|error| error.to_string()) })
+    }
+
+    fn again(&mut self, from: u64) -> Result<(), String> {
+        self.0.again(from);
+        Ok(())
     }
 }
 

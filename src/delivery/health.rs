@@ -17,7 +17,6 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     waiting: Mutex<BTreeMap<String, Standing>>,
     sending: Mutex<BTreeSet<String>>,
-    ways: Mutex<BTreeMap<String, &'static str>>,
     bell: Notify,
 }
 
@@ -30,16 +29,6 @@ impl Health {
     /// Whether the upstream took or judged a mail of this account since its last trouble, or since the start.
     pub fn sends(&self, account: &str) -> bool {
         lock(&self.0.sending).contains(account)
-    }
-
-    /// The way its mail goes now, "smtp" or "graph", where that changed while we run.
-    pub fn way(&self, account: &str) -> Option<&'static str> {
-        lock(&self.0.ways).get(account).copied()
-    }
-
-    pub(super) fn goes_by(&self, account: &str, way: &'static str) {
-        lock(&self.0.ways).insert(account.to_owned(), way);
-        self.ring();
     }
 
     /// Waits until something of it changed, or a mail was given up; returns at once where that happened
@@ -72,7 +61,6 @@ impl Health {
     pub(super) fn keep(&self, is_known: impl Fn(&str) -> bool) {
         lock(&self.0.waiting).retain(|name, _| is_known(name));
         lock(&self.0.sending).retain(|name| is_known(name));
-        lock(&self.0.ways).retain(|name, _| is_known(name));
         self.ring();
     }
 

@@ -11,6 +11,7 @@
 
 mod allowance;
 mod attempt;
+mod course;
 mod day;
 pub mod direct;
 mod health;
@@ -33,9 +34,10 @@ pub mod words;
 use crate::config::{Account, Config};
 use crate::mail::Id;
 use crate::oauth::TokenSource;
-use crate::queue::Queue;
 use crate::queue::retry::Schedule;
+use crate::queue::{Detour, Queue};
 use crate::upstream::Courier;
+use course::Courses;
 use direct::Passages;
 pub use health::Health;
 pub use standing::{LaneStanding, Standing};
@@ -111,12 +113,14 @@ pub struct Watch {
     orders: mpsc::UnboundedSender<Command>,
     pulse: Arc<Pulse>,
     health: Health,
+    courses: Arc<Courses>,
     hand: Arc<Mutex<HashMap<Id, String>>>,
 }
 
 impl Watch {
     /// Somebody mended the account (signed in again, say): it is tried now.
     pub fn resume(&self, account: &str) {
+        self.courses.ask_smtp(account);
         // Fails only after the end, when there is nothing left to try.
         let _ = self.orders.send(Command::Resume(account.to_owned()));
     }
@@ -129,6 +133,11 @@ impl Watch {
     /// The accounts that wait, and why.
     pub fn standings(&self) -> Vec<Standing> {
         self.health.standings()
+    }
+
+    /// Since when mail of the account goes by Graph, though SMTP is its first way; none where it does not.
+    pub fn detour(&self, account: &str) -> Option<Detour> {
+        self.courses.detour(account)
     }
 
     /// How the accounts fare, to be waited on.
@@ -181,13 +190,18 @@ impl Delivery {
         let health = Health::default();
         let hand: Arc<Mutex<HashMap<Id, String>>> = Arc::default();
         let pulse = Arc::new(Pulse::new());
+        let courses =
+            Courses::new(queue.clone(), settings.clock.clone(), health.clone(), &accounts);
+        let courses = Arc::new(courses);
+        let (hands, states) = (Arc::clone(&hand), health.clone());
         let shared =
-            Arc::new(Shared { queue, tokens, hand: Arc::clone(&hand), health: health.clone() });
+            Shared { queue, tokens, hand: hands, health: states, courses: courses.clone() };
+        let shared = Arc::new(shared);
         let (orders, inbox) = mpsc::unbounded_channel();
         let settings = Arc::new(settings);
         let mut supervisor = Supervisor::new(shared, couriers, passages, settings, pulse.clone());
         supervisor.serve(accounts);
-        let watch = Watch { orders, pulse, health, hand };
+        let watch = Watch { orders, pulse, health, courses, hand };
         Self { supervisor: tokio::spawn(supervisor.run(inbox)), watch }
     }
 
@@ -240,6 +254,7 @@ struct Shared<T> {
     /// an account moves from one lane to another.
     hand: Arc<Mutex<HashMap<Id, String>>>,
     health: Health,
+    courses: Arc<Courses>,
 }
 
 impl<T> Shared<T> {

@@ -271,6 +271,18 @@ impl Places {
         self.serve(now);
     }
 
+    /// Why a client of the account, who waits until then at most, would be turned away at once.
+    pub fn refusal(&self, account: &str, deadline: Instant) -> Option<Turned> {
+        let Some(guest) = self.guest(account).filter(|_| !self.is_closed) else {
+            return Some(Turned::Closing);
+        };
+        if let Some(trouble) = guest.trouble.as_ref().filter(|it| it.until > deadline) {
+            return Some(Turned::Ill(trouble.cause.clone()));
+        }
+        let is_full = self.day.1.is_some_and(|until| until > deadline);
+        is_full.then_some(Turned::DayIsFull)
+    }
+
     /// A client waits for a place; it is called through the door. Gives the account's name to wait with.
     pub fn wait(
         &mut self,
@@ -278,16 +290,10 @@ impl Places {
         deadline: Instant,
         now: Instant,
     ) -> Result<(Arc<str>, oneshot::Receiver<Call>), Turned> {
-        let Some(guest) = self.guest(account).filter(|_| !self.is_closed) else {
-            return Err(Turned::Closing);
-        };
-        if let Some(trouble) = guest.trouble.as_ref().filter(|it| it.until > deadline) {
-            return Err(Turned::Ill(trouble.cause.clone()));
+        if let Some(why) = self.refusal(account, deadline) {
+            return Err(why);
         }
-        if self.day.1.is_some_and(|until| until > deadline) {
-            return Err(Turned::DayIsFull);
-        }
-        let account = guest.account.clone();
+        let account = self.guest(account).ok_or(Turned::Closing)?.account.clone();
         let (door, called) = oneshot::channel();
         self.waiting.push_back(Waiter { account: account.clone(), deadline, door });
         self.serve(now);

@@ -62,6 +62,11 @@ impl Room {
         self.turn(account.into(), false, now())
     }
 
+    /// Whether whoever asks for a turn now would be turned away, however long his patience lasts.
+    pub fn look(&self, account: &str, patience: Duration) -> Result<(), Turned> {
+        self.places().refusal(account, now() + patience).map_or(Ok(()), Err)
+    }
+
     /// Waits for a turn as long as patience lasts.
     pub async fn enter(
         self: &Arc<Self>,

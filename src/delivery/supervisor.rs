@@ -154,6 +154,7 @@ where
         let names: HashSet<&str> =
             self.accounts.iter().map(|account| account.name.as_str()).collect();
         self.shared.health.keep(|name| names.contains(name));
+        self.shared.courses.keep(|name| names.contains(name));
         for (key, group) in groups {
             let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
             let couriers = self.couriers_for(&group, &known);

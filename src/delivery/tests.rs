@@ -212,14 +212,7 @@ impl House {
     }
 
     fn at(dir: tempfile::TempDir) -> Self {
-        let queue = Queue::open(crate::queue::Settings {
-            dir: dir.path().join("queue"),
-            max_size: 1 << 30,
-            reserve: 0,
-            history: HOUR,
-            hold: vec!["hold".into()],
-        })
-        .expect("queue");
+        let queue = Self::store(&dir);
         let (start, base) = (Instant::now(), SystemTime::now());
         let settings = Settings {
             hostname: "relay.contoso.com".into(),
@@ -230,6 +223,23 @@ impl House {
             clock: Arc::new(move || base + start.elapsed()),
         };
         Self { queue, tokens: Arc::default(), settings, start, dir }
+    }
+
+    fn store(dir: &tempfile::TempDir) -> Queue {
+        Queue::open(crate::queue::Settings {
+            dir: dir.path().join("queue"),
+            max_size: 1 << 30,
+            reserve: 0,
+            history: HOUR,
+            hold: vec!["hold".into()],
+        })
+        .expect("queue")
+    }
+
+    /// As another process finds the store; the clock goes on.
+    async fn reopen(&mut self) {
+        self.queue.close().await;
+        self.queue = Self::store(&self.dir);
     }
 
     fn start(&self, script: &Arc<Script>, accounts: &[&Account]) -> Delivery {

@@ -23,6 +23,16 @@ pub fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rul
         (Some(remedy), Fault::Tls(distrust)) => {
             return sentence(&format!("{}. What to do: {remedy}", clean(&distrust.what)));
         }
+        (Some(remedy), Fault::Unfit(why)) => {
+            return sentence(&format!(
+                "{}. {}",
+                clean(why),
+                sentence(remedy).trim_end_matches('.')
+            ));
+        }
+        (Some(remedy), fault @ Fault::Oversize { .. }) => {
+            return sentence(&format!("{fault}. What to do: {remedy}"));
+        }
         (Some(words), _) => return sentence(words),
         (None, _) => {}
     }

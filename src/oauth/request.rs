@@ -5,7 +5,7 @@
 //! anything itself: whoever sends gives the request a way out.
 
 use super::response::Granted;
-use crate::config::{Account, Grant, IdentityHost, OAuth, Proof, SignIn};
+use crate::config::{Account, Grant, IdentityHost, OAuth, Proof, SignIn, Transport};
 use crate::diagnosis::fill;
 use crate::secret::Secret;
 use base64::Engine as _;
@@ -17,6 +17,7 @@ use oauth2::{
     AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, Scope,
     StandardRevocableToken, TokenUrl,
 };
+use std::borrow::Cow;
 
 /// The client of the `oauth2` crate that reads answers our way.
 pub type Asking = Client<
@@ -46,6 +47,21 @@ pub fn asking(oauth: &OAuth, grant: &Grant) -> Asking {
 /// What is asked for; an empty scope is left out.
 pub fn scopes(oauth: &OAuth) -> impl Iterator<Item = Scope> + '_ {
     oauth.scope.split_ascii_whitespace().map(|word| Scope::new(word.to_owned()))
+}
+
+/// What a person is asked to allow in a browser, which may be for several services (Entra: the scope "can
+/// cover multiple resources" there, and nowhere else). `.default` stands for all of one service and cannot
+/// stand beside another.
+pub fn consented(account: &Account) -> Cow<'_, str> {
+    let own = account.oauth.scope.as_str();
+    match &account.transport {
+        Transport::Auto(graph)
+            if ![own, &graph.scope].iter().any(|all| all.contains(".default")) =>
+        {
+            Cow::Owned(format!("{own} {}", graph.scope))
+        }
+        _ => Cow::Borrowed(own),
+    }
 }
 
 /// The application (client) id of a grant; where it has none, words for it.

@@ -6,7 +6,7 @@
 pub use super::reader::Reader;
 
 use super::room::{self, Room};
-use super::{StoreError, row};
+use super::{AcceptError, StoreError, reader, row};
 use crate::durable::Draft;
 use crate::mail::Id;
 use bytes::Bytes;
@@ -164,9 +164,25 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError`] where the disk says no.
-    pub async fn finish(mut self) -> Result<Written, StoreError> {
+    pub async fn finish(self) -> Result<Written, StoreError> {
+        self.close(true).await
+    }
+
+    /// Ends a body that is only read again and then let go: nothing is made durable.
+    ///
+    /// # Errors
+    /// [`AcceptError`] where there was no room for it, or the disk says no.
+    pub async fn lay_aside(self) -> Result<Aside, AcceptError> {
+        let written = self.close(false).await?;
+        match written.content {
+            Content::Full(what) => Err(AcceptError::Full(what)),
+            _ => Ok(Aside(written)),
+        }
+    }
+
+    async fn close(mut self, durable: bool) -> Result<Written, StoreError> {
         if let Sink::File(_) = self.sink {
-            self.flush(true).await?;
+            self.flush(durable).await?;
         }
         let (content, digest) = match self.sink {
             Sink::Memory => {
@@ -276,6 +292,34 @@ impl Written {
                 Ok(())
             }
         }
+    }
+}
+
+/// A body that never enters the queue. Dropped, nothing stays.
+#[derive(Debug)]
+pub struct Aside(Written);
+
+impl Aside {
+    /// Octets of the body.
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// Reads it, from its beginning, as often as that is asked for.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk says no.
+    pub async fn reader(&self) -> Result<Reader, StoreError> {
+        let draft = match &self.0.content {
+            Content::Inline(octets) => return Ok(Reader::of_octets(octets.clone())),
+            Content::Draft(draft) => draft,
+            Content::Placed(_) | Content::Full(_) => return Err(broken()),
+        };
+        let (path, size) = (draft.path().to_owned(), self.0.size);
+        let file = spawn_blocking(move || reader::open(&path, size)).await.map_err(|_| broken())?;
+        let file = file.map_err(|error| StoreError(format!("body file: {error}")))?;
+        // Nobody else has it, so nobody is told that it is damaged.
+        Ok(Reader::of_file(file, size, self.0.digest, Box::new(|_| ())))
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod body;
 mod check;
 mod desk;
+mod detour;
 mod due;
 pub mod entry;
 mod fault;
@@ -29,6 +30,7 @@ mod wake;
 mod work;
 
 pub use check::{Findings, Problem};
+pub use detour::Detour;
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
 pub use fault::{AcceptError, OpenError, SteerError, StoreError};
 pub use list::{Filter, Page, Sender};
@@ -71,6 +73,7 @@ struct Inner {
     /// What people read through.
     desk: Arc<View>,
     recovery: Recovery,
+    detours: Vec<Detour>,
 }
 
 impl Queue {
@@ -85,6 +88,7 @@ impl Queue {
         let spool = Arc::new(body::Spool::new(schema::bodies(&dir)));
         let mut opened = schema::open(&dir, &spool, reserve, &hold)?;
         let recovery = std::mem::take(&mut opened.recovery);
+        let detours = std::mem::take(&mut opened.detours);
         let room = room::Room::new(&schema::database(&dir), max_size, reserve).map_err(failed)?;
         let shared = Arc::new(Shared {
             room: Arc::new(room),
@@ -98,7 +102,7 @@ impl Queue {
         let lanes = Arc::new(View::open(&dir)?);
         let desk = Arc::new(View::open(&dir)?);
         let store = Store::start(opened, shared).map_err(failed)?;
-        Ok(Self { inner: Arc::new(Inner { store, lanes, desk, recovery }) })
+        Ok(Self { inner: Arc::new(Inner { store, lanes, desk, recovery, detours }) })
     }
 
     /// Other bounds from now on; what is in the queue stays, however much it is.

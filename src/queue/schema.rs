@@ -5,7 +5,7 @@
 //! acknowledged. A mail that was `attempting` comes back as `uncertain`.
 
 use super::body::Spool;
-use super::{OpenError, Recovery, StoreError, reader, row, tally};
+use super::{Detour, OpenError, Recovery, StoreError, detour, reader, row, tally};
 use crate::durable;
 use crate::mail::Id;
 use rusqlite::{Connection, OpenFlags, params};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// The schema this program writes.
-pub(super) const KNOWN: i64 = 2;
+pub(super) const KNOWN: i64 = 3;
 /// Marks the file as ours: `subm` in ASCII.
 const APPLICATION: i64 = 0x7375_626d;
 /// What stands at a mail whose fate a crash hid.
@@ -85,6 +85,7 @@ pub(super) struct Opened {
     /// Held as long as anything may be written.
     pub lock: File,
     pub recovery: Recovery,
+    pub detours: Vec<Detour>,
     /// Octets of bodies.
     pub used: u64,
     /// The key of the next inline body.
@@ -122,8 +123,10 @@ pub(super) fn open(
     own(&file).map_err(|error| failed(format!("queue.db: {error}")))?;
     let conn = prepare(&file, reserve).map_err(|error| failed(format!("queue.db: {error}")))?;
     let recovery = recover(&conn, spool, hold).map_err(|error| failed(error.0))?;
-    let (used, next_key) = sums(&conn).map_err(|error| failed(format!("queue.db: {error}")))?;
-    Ok(Opened { conn, lock, recovery, used, next_key })
+    let read = |error: rusqlite::Error| failed(format!("queue.db: {error}"));
+    let (used, next_key) = sums(&conn).map_err(read)?;
+    let detours = detour::read(&conn).map_err(read)?;
+    Ok(Opened { conn, lock, recovery, detours, used, next_key })
 }
 
 /// Opens the database so that nothing can be written through it.
@@ -268,8 +271,11 @@ fn migrate(conn: &mut Connection) -> rusqlite::Result<()> {
     } else {
         tracing::info!(from = found, to = KNOWN, "the queue's store is brought to a newer schema");
     }
-    transaction.execute_batch(TURNS)?;
-    transaction.execute_batch(tally::TABLE)?;
+    if found < 2 {
+        transaction.execute_batch(TURNS)?;
+        transaction.execute_batch(tally::TABLE)?;
+    }
+    transaction.execute_batch(detour::TABLE)?;
     transaction.pragma_update(None, "user_version", KNOWN)?;
     transaction.commit()
 }

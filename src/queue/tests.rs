@@ -115,6 +115,53 @@ async fn read_some(queue: &Queue, entry: &Entry) -> (Vec<u8>, Result<(), StoreEr
     }
 }
 
+#[tokio::test]
+async fn a_body_is_read_again_from_any_octet() {
+    for size in [1000, body::INLINE, 3 * body::CHUNK + 77 + body::INLINE] {
+        let (_dir, queue) = store();
+        accept(&queue, 1, size).await;
+        let entry = due(&queue, 1).await.remove(0);
+        let whole = octets(size);
+        let mut reader = queue.body(&entry).await.unwrap();
+        // First before all of it was read once, then after.
+        for from in [0, 7, size / 2, 0, size - 1, body::CHUNK.min(size), size] {
+            reader.again(from as u64);
+            let mut got = Vec::new();
+            while let Some(chunk) = reader.chunk().await.unwrap() {
+                got.extend_from_slice(&chunk);
+                if got.len() > size / 3 && from == 7 {
+                    break;
+                }
+            }
+            let expected = if from == 7 { &whole[from..from + got.len()] } else { &whole[from..] };
+            assert!(got == expected, "{size} from {from}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_body_is_not_read_to_its_end_from_any_octet() {
+    let (dir, queue) = store();
+    let size = 6 * body::CHUNK;
+    let id = accept(&queue, 1, size).await;
+    let path = dir.path().join("q/body").join(id.as_str());
+    let mut damaged = octets(size);
+    damaged[10] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let entry = due(&queue, 1).await.remove(0);
+    let mut reader = queue.body(&entry).await.unwrap();
+    reader.again((2 * body::CHUNK) as u64);
+    let mut got = 0;
+    let end = loop {
+        match reader.chunk().await {
+            Ok(Some(chunk)) => got += chunk.len(),
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(end.is_some() && got < 4 * body::CHUNK, "{end:?} after {got}");
+}
+
 fn settlement(next: Next) -> Settlement {
     let delivered = RecipientState::Delivered { reply: "250 2.6.0 queued".into() };
     let failed = RecipientState::Failed { reason: "550 5.1.1 no \"such\" user".into() };
@@ -409,12 +456,12 @@ async fn a_newer_store_and_a_foreign_file_are_refused_untouched() {
     accept(&queue, 1, 10).await;
     drop(queue);
     let file = dir.path().join("q/queue.db");
-    for (sql, newer) in [("PRAGMA user_version = 3", true), ("PRAGMA application_id = 7", false)] {
+    for (sql, newer) in [("PRAGMA user_version = 4", true), ("PRAGMA application_id = 7", false)] {
         sqlite(dir.path()).execute_batch(sql).unwrap();
         let before = std::fs::read(&file).unwrap();
         for _ in 0..2 {
             let error = Queue::open(settings(dir.path())).unwrap_err();
-            let is_newer = matches!(error, OpenError::Newer { found: 3, known: 2, .. });
+            let is_newer = matches!(error, OpenError::Newer { found: 4, known: 3, .. });
             assert_eq!(is_newer, newer, "{error}");
             assert!(open_read_only(&dir.path().join("q")).is_err());
         }
@@ -427,7 +474,7 @@ async fn a_newer_store_and_a_foreign_file_are_refused_untouched() {
 
 /// What schema 1 did not have is taken away again.
 const OLDER: &str = "DROP INDEX mail_turn; ALTER TABLE mail DROP COLUMN sender; DROP TABLE spent; \
-     PRAGMA user_version = 1";
+     DROP TABLE detour; PRAGMA user_version = 1";
 
 #[tokio::test]
 async fn an_older_store_is_brought_up_with_all_its_mail_damaged_rows_too() {
@@ -462,6 +509,51 @@ async fn an_older_store_is_brought_up_with_all_its_mail_damaged_rows_too() {
     let senders: Vec<String> =
         select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(senders, ["<>", "erp@contoso.com", "<>"]);
+}
+
+#[tokio::test]
+async fn b24_a_detour_survives_until_its_end_is_noted() {
+    let (dir, queue) = store();
+    let detour = |account: &str, again| Detour {
+        account: account.into(),
+        since: moment(40),
+        again: moment(again),
+    };
+    queue.note_detour(detour("erp", 50)).await.unwrap();
+    queue.note_detour(detour("lms", 50)).await.unwrap();
+    queue.note_detour(detour("erp", 90)).await.unwrap();
+    assert_eq!(queue.detours(), [], "as it stood when the store was opened");
+    queue.end_detour("lms").await.unwrap();
+    queue.end_detour("nobody").await.unwrap();
+    queue.close().await;
+    let queue = Queue::open(settings(dir.path())).unwrap();
+    assert_eq!(queue.detours(), [detour("erp", 90)]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_laid_aside_is_read_twice_and_leaves_nothing() {
+    let (dir, queue) = store();
+    let files = || std::fs::read_dir(dir.path().join("q/body")).unwrap().count();
+    for size in [0, 10, 256 * 1024, 256 * 1024 + 1, 3_000_000] {
+        let octets: Vec<u8> = (0..size).map(|number| (number % 251) as u8).collect();
+        let mut writer = queue.spool();
+        for piece in octets.chunks(10_000) {
+            writer.write(piece).await.unwrap();
+        }
+        let aside = writer.lay_aside().await.unwrap();
+        assert_eq!((aside.size(), files()), (size as u64, usize::from(size > body::INLINE)));
+        for _ in 0..2 {
+            let mut reader = aside.reader().await.unwrap();
+            let mut read = Vec::new();
+            while let Some(chunk) = reader.chunk().await.unwrap() {
+                read.extend_from_slice(&chunk);
+            }
+            assert!(read == octets, "{size}");
+        }
+        drop(aside);
+        assert_eq!(files(), 0, "{size}");
+    }
+    assert_eq!(queue.used(), 0);
 }
 
 fn charge(lane: &str, recipients: u32, minute: u64) -> Charge {
@@ -1026,6 +1118,25 @@ async fn old_history_is_dropped() {
     assert_eq!(left, [id(2)]);
     ledger.prune(SystemTime::now() + HOUR, moment(0)).unwrap();
     assert_eq!(open_read_only(&dir.path().join("q")).unwrap().history(None, 9).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_history_that_is_young_is_bounded_by_number() {
+    let (dir, queue) = store();
+    drop(queue);
+    let conn = sqlite(dir.path());
+    conn.execute_batch(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 101500) \
+         INSERT INTO history SELECT x, 'i', 'a', '', '', 0, 1700000000000, 1, 1, 0, 0, 0 FROM n",
+    )
+    .unwrap();
+    let ledger = work::Ledger { conn, next_key: 1, used: 0 };
+    let range = |sql| ledger.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    for oldest in [1_001, 1_501, 1_501] {
+        ledger.prune(moment(0), moment(0)).unwrap();
+        assert_eq!(range("SELECT min(key) FROM history"), oldest, "a thousand at once");
+    }
+    assert_eq!(range("SELECT count(*) FROM history"), 100_000);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! It promises that a piece of work that is refused has changed nothing, and that everything outside
 //! the tables (memory, files, wake-ups) is only noted in the [`Effect`], to be done after the commit.
 
+use super::detour::{self, Step};
 use super::entry::{self, Order};
 use super::room::Room;
 use super::row::{millis, seal_of_mail, seal_of_recipients};
@@ -27,6 +28,8 @@ pub(super) enum Work {
     /// Recipients of a mail that is not in the queue.
     Charge(Charge),
     Refund(Charge),
+    /// An account goes a way round, or straight on again.
+    Detour(Step),
     /// A fault in the writer itself.
     #[cfg(test)]
     Break,
@@ -173,6 +176,7 @@ impl Ledger {
             Work::Refund(charge) => {
                 tally::give_back(&self.conn, charge).map(|()| Ok(Effect::default()))
             }
+            Work::Detour(step) => detour::note(&self.conn, step).map(|()| Ok(Effect::default())),
             Work::Settle(id, note) => self.settle(*id, note, now),
             Work::Steer(id, order) => self.steer(*id, *order, now),
             Work::Damage { key, fault } => self.damage(key, fault),

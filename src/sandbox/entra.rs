@@ -80,7 +80,7 @@ pub(super) fn decide(
         "authorization_code" => {
             check_client(client_id)?;
             let consented = world.codes().redeem(tenant, client_id, form, now)?;
-            person(world, client_id, &consented, now)
+            person(world, client_id, &consented, field("scope"), now)
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
             check_client(client_id)?;
@@ -88,7 +88,7 @@ pub(super) fn decide(
                 return Err(refusal);
             }
             let consented = world.codes().poll(client_id, required("device_code")?, now)?;
-            person(world, client_id, &consented, now)
+            person(world, client_id, &consented, None, now)
         }
         "password" => {
             if matches!(alias, Some("common" | "consumers")) {
@@ -102,17 +102,20 @@ pub(super) fn decide(
     }
 }
 
-/// What somebody consented to in a browser.
+/// What somebody consented to in a browser; `asked` says for which of several services the token is.
 fn person(
     world: &World,
     client_id: &str,
     consented: &Consented,
+    asked: Option<&str>,
     now: SystemTime,
 ) -> Result<Given, Refusal> {
     let Consented { user, scope, offline } = consented;
-    let resource = user_scope(scope)?;
+    world.tokens().consent(client_id, user, scope);
+    let resource = user_scope(asked.unwrap_or(scope))?;
+    check_consent(world, client_id, user, asked.unwrap_or_default())?;
     let owner = Owner::Mailbox(user.clone());
-    let mut given = give(world, client_id, owner, resource, Some(scope), now);
+    let mut given = give(world, client_id, owner, resource, Some(asked.unwrap_or(scope)), now);
     let asked = |name: &str| scope.split_whitespace().any(|word| word == name);
     given.refresh_token = given.refresh_token.filter(|_| *offline);
     given.id_token = asked("openid").then(|| token::identity(&world.options, client_id, user, now));
@@ -240,8 +243,14 @@ fn refresh(
     };
     let scope = scope.unwrap_or("https://outlook.office.com/SMTP.Send offline_access");
     let resource = user_scope(scope)?;
+    check_consent(world, client_id, &user, scope)?;
     let owner = Owner::Mailbox(user);
     Ok(give(world, client_id, owner, resource, Some(scope), now))
+}
+
+fn check_consent(world: &World, client_id: &str, user: &str, scope: &str) -> Result<(), Refusal> {
+    let is_allowed = world.tokens().is_allowed(client_id, user, scope);
+    if is_allowed { Ok(()) } else { Err(Refusal::new(65001, &[client_id])) }
 }
 
 /// The resource a person's token is for: that of the first scope that names one. A scope without a

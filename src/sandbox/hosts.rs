@@ -32,16 +32,18 @@ pub(super) fn routes() -> axum::Router<Arc<World>> {
         .route("/msi/token", get(app_service))
 }
 
+/// Answers so, unless a fault was asked for.
+async fn unless_broken(world: &World, cord: &Cord, answer: impl FnOnce() -> Response) -> Response {
+    gate(world, cord, || fault(world).unwrap_or_else(answer)).await
+}
+
 async fn metadata(
     State(world): State<Arc<World>>,
     ConnectInfo(cord): ConnectInfo<Cord>,
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Response {
-    gate(&world, &cord, || {
-        if let Some(broken) = fault(&world) {
-            return broken;
-        }
+    unless_broken(&world, &cord, || {
         if headers.get("metadata").is_none_or(|value| value != "true") {
             return refused(400, "bad_request_102", "Required metadata header not specified");
         }
@@ -59,10 +61,7 @@ async fn app_service(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Response {
-    gate(&world, &cord, || {
-        if let Some(broken) = fault(&world) {
-            return broken;
-        }
+    unless_broken(&world, &cord, || {
         let shown = headers.get("x-identity-header").and_then(|value| value.to_str().ok());
         if !shown.is_some_and(|shown| world.options.identities.identity_header.matches(shown)) {
             return json_answer(401, &json!({"statusCode": 401, "message": "Unauthorized"}));

@@ -5,10 +5,10 @@
 
 use super::Shared;
 use super::direct::{Answers, Through};
+use super::outlet::Outlet;
 use super::replies;
 use crate::accounts::Permit;
 use crate::config::{Headers, Received as Detail};
-use crate::delivery::direct::Passage;
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
 use crate::mail::{Envelope, Id, Recipient};
@@ -30,6 +30,8 @@ pub struct Transaction {
     message: Message,
     /// Octets of the message that came so far.
     size: u64,
+    /// It may go by Graph, which has other bounds than SMTP.
+    by_graph: bool,
     /// In direct mode, until the body comes: what the upstream was asked.
     pub(super) through: Option<Through>,
 }
@@ -47,27 +49,6 @@ enum Message {
     Refused(Reply),
 }
 
-/// Where the body goes.
-#[derive(Debug)]
-enum Outlet {
-    /// To the disk.
-    Spool(body::Writer),
-    /// To the upstream.
-    Passage(Box<Passage>),
-}
-
-impl Outlet {
-    async fn write(&mut self, id: Id, octets: &[u8]) -> Result<(), Reply> {
-        match self {
-            Self::Spool(writer) => writer.write(octets).await.map_err(|error| {
-                tracing::error!(%id, %error, "mail refused: body could not be stored");
-                replies::STORE_FAILED
-            }),
-            Self::Passage(passage) => passage.write(octets).await,
-        }
-    }
-}
-
 /// What `Received:` tells of the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
@@ -79,18 +60,18 @@ pub struct Origin<'a> {
     pub protocol: &'static str,
 }
 
-/// Whether the account's server takes so many octets.
+/// Whether the account's server takes so many octets; `by_graph`: the mail may go to that one.
 ///
 /// # Errors
 /// The reply to refuse with: it would only come back.
-pub fn check_size(permit: &Permit, size: u64) -> Result<(), Reply> {
-    let limit = permit.account.max_message_size();
+pub fn check_size(permit: &Permit, size: u64, by_graph: bool) -> Result<(), Reply> {
+    let limit = permit.account.max_message_size(by_graph);
     if size <= limit {
         return Ok(());
     }
     tracing::warn!(account = %permit.account.name, size, limit,
         "mail refused: it is larger than the account's server takes");
-    Err(replies::too_large(&permit.account))
+    Err(replies::too_large(&permit.account, by_graph))
 }
 
 impl Transaction {
@@ -108,14 +89,19 @@ impl Transaction {
             envid: mail.envid,
             recipients: Vec::new(),
         };
-        let message = Message::Awaited;
-        Self { id, permit, envelope, accepted: now, message, size: 0, through: None }
+        let (message, size, by_graph, through) = (Message::Awaited, 0, false, None);
+        Self { id, permit, envelope, accepted: now, message, size, by_graph, through }
     }
 
     /// Opens one at MAIL that passes through.
     pub fn direct(id: Id, permit: Permit, mail: server::Mail, now: SystemTime) -> Self {
         let through = Some(Through::new(mail.size));
         Self { through, ..Self::new(id, permit, mail, now) }
+    }
+
+    /// The same, whether or not it may go by Graph.
+    pub fn by_graph(self, by_graph: bool) -> Self {
+        Self { by_graph, ..self }
     }
 
     /// The queue id it will bear.
@@ -150,11 +136,11 @@ impl Transaction {
 
     /// Asks the upstream what was put off, in direct mode; with `data` for the body too.
     pub async fn ask(&mut self, shared: &Shared, data: bool) -> Answers {
-        let Self { id, permit, envelope, through, .. } = self;
-        match through {
-            Some(through) => through.ask(*id, &permit.account.name, envelope, shared, data).await,
-            None => Answers::default(),
-        }
+        let Self { id, permit, envelope, through, by_graph, .. } = self;
+        let Some(through) = through else { return Answers::default() };
+        let answers = through.ask(*id, &permit.account.name, envelope, shared, data).await;
+        *by_graph = through.is_by_graph();
+        answers
     }
 
     /// How many answers are put off.
@@ -164,8 +150,10 @@ impl Transaction {
 
     /// Whether it holds a turn of its mailbox.
     pub fn holds_turn(&self) -> bool {
-        matches!(self.message, Message::Body(Outlet::Passage(_)))
-            || self.through.as_ref().is_some_and(Through::holds_turn)
+        match &self.message {
+            Message::Body(outlet) => outlet.holds_turn(),
+            _ => self.through.as_ref().is_some_and(Through::holds_turn),
+        }
     }
 
     /// Gives its turn up; what comes after is answered with this.
@@ -212,7 +200,7 @@ impl Transaction {
     pub async fn write(&mut self, octets: &[u8], shared: &Shared, origin: Origin<'_>) {
         self.size = self.size.saturating_add(octets.len() as u64);
         if !matches!(self.message, Message::Refused(_))
-            && let Err(reply) = check_size(&self.permit, self.size)
+            && let Err(reply) = check_size(&self.permit, self.size, self.by_graph)
         {
             self.refuse(reply);
         }
@@ -264,11 +252,15 @@ impl Transaction {
             }
         };
         let edited = self.edit(shared, origin).apply(&fields, end);
-        if let Err(reply) = self.preflight(&edited) {
+        self.by_graph |=
+            self.through.is_none() && shared.passages.may_be_graph(&self.permit.account);
+        if self.by_graph
+            && let Err(reply) = self.preflight(&edited)
+        {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
-            None => Outlet::Spool(shared.queue.spool()),
+            None => Outlet::spool(shared.queue.spool(), &self.permit),
             Some(Some(passage)) => Outlet::Passage(passage),
             // It was lost meanwhile, and that was said.
             Some(None) => return self.refuse(replies::TURN_LOST),
@@ -283,7 +275,7 @@ impl Transaction {
         }
     }
 
-    /// Whether the way of the account takes it, now rather than days later.
+    /// Whether Graph takes it, now rather than days later.
     fn preflight(&self, header: &[u8]) -> Result<(), Reply> {
         let losses = self.permit.preflight(header, &self.envelope.recipients).map_err(|why| {
             tracing::warn!(id = %self.id, %why, "mail refused");
@@ -340,7 +332,11 @@ impl Transaction {
                 }
                 reply
             }
-            Message::Body(Outlet::Spool(writer)) => {
+            Message::Body(Outlet::Spool(spool)) => {
+                let writer = match spool.end(self.id, self.size) {
+                    Ok(writer) => writer,
+                    Err(reply) => return reply,
+                };
                 let submission = Intake {
                     id: self.id,
                     account: self.permit.account.name.clone(),

@@ -29,7 +29,7 @@ pub struct Answers {
 pub struct Through {
     /// What the client declared.
     size: Option<u64>,
-    passage: Option<Box<Passage>>,
+    passage: Option<Passage>,
     /// MAIL was asked.
     is_begun: bool,
     /// The replies to the recipients that were asked.
@@ -58,7 +58,12 @@ impl Through {
     }
 
     pub fn holds_turn(&self) -> bool {
-        self.passage.is_some()
+        self.passage.as_ref().is_some_and(Passage::holds_turn)
+    }
+
+    /// Whether the mail goes by Graph; not known before MAIL was asked.
+    pub fn is_by_graph(&self) -> bool {
+        self.passage.as_ref().is_some_and(Passage::is_by_graph)
     }
 
     /// Whatever is asked from now on has this answer.
@@ -68,7 +73,7 @@ impl Through {
     }
 
     /// For the body.
-    pub fn into_passage(self) -> Option<Box<Passage>> {
+    pub fn into_passage(self) -> Option<Passage> {
         self.passage
     }
 

@@ -5,6 +5,7 @@
 
 mod accept;
 mod direct;
+mod outlet;
 mod patience;
 mod refuse;
 mod replies;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tls::DoorTls;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use wire::{Wire, secure};
@@ -62,6 +64,8 @@ pub struct Shared {
     pub passages: Passages,
     terms: Arc<Terms>,
     tls: Option<Arc<DoorTls>>,
+    /// Turns to be told by a handshake that there is no place.
+    told: Semaphore,
 }
 
 impl Shared {
@@ -86,6 +90,7 @@ impl Shared {
             passages,
             terms: Arc::new(terms::terms(config, listener)),
             tls: tls.map(Arc::new),
+            told: Semaphore::new(refuse::TOLD_AT_ONCE),
         })
     }
 }
@@ -292,18 +297,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::warn!(peer = ?self.peer, sender = ?mail.sender, %error, "mail refused");
                 replies::forbidden(error)
             })?;
-        accept::check_size(&permit, mail.size.unwrap_or(0))?;
+        let by_graph = shared.passages.may_be_graph(&permit.account);
+        accept::check_size(&permit, mail.size.unwrap_or(0), by_graph)?;
         let now = SystemTime::now();
         let id = Id::new(now, random());
         if let Mode::Direct(_) = shared.listener.mode {
-            self.transaction = Some(Transaction::direct(id, permit, mail, now));
+            self.transaction = Some(Transaction::direct(id, permit, mail, now).by_graph(by_graph));
             return Ok(());
         }
         shared.queue.has_room(mail.size.unwrap_or(0)).map_err(|error| {
             tracing::error!(%error, "mail not accepted, the client may try again");
             replies::not_accepted(&error)
         })?;
-        self.transaction = Some(Transaction::new(id, permit, mail, now));
+        self.transaction = Some(Transaction::new(id, permit, mail, now).by_graph(by_graph));
         Ok(())
     }
 

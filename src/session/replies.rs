@@ -3,7 +3,7 @@
 //! The client hears a short line that names no path, account or token; the log hears the cause.
 
 use crate::accounts::{Forbidden, Unsendable};
-use crate::config::{Account, Transport};
+use crate::config::Account;
 use crate::queue::{AcceptError, Receipt};
 use crate::smtp::{Enhanced, Reply};
 
@@ -45,22 +45,21 @@ pub fn forbidden(what: Forbidden) -> Reply {
 
 /// The way of the account, Graph, would not take the mail as it is.
 pub fn unsendable(why: &Unsendable) -> Reply {
-    let enhanced = match why {
-        Unsendable::Author { .. } => Enhanced(5, 7, 1),
-        Unsendable::Recipients(_) | Unsendable::Unreadable(_) => Enhanced(5, 6, 0),
+    let (code, enhanced) = match why {
+        Unsendable::Author { .. } => (550, Enhanced(5, 7, 1)),
+        Unsendable::Recipients(_) | Unsendable::Unreadable(_) => (550, Enhanced(5, 6, 0)),
+        Unsendable::Size { .. } => (552, Enhanced(5, 3, 4)),
     };
-    Reply { code: 550, enhanced: Some(enhanced), text: why.to_string().into() }
+    Reply { code, enhanced: Some(enhanced), text: why.to_string().into() }
 }
 
 /// Larger than the account's server takes (RFC 1870 §6.1), so it would only come back.
-pub fn too_large(account: &Account) -> Reply {
-    let text = match &account.transport {
-        Transport::Graph(_) => format!(
-            "message is larger than the {} octets Graph takes for this account",
-            account.max_message_size()
-        ),
-        _ => return TOO_LARGE,
-    };
+pub fn too_large(account: &Account, by_graph: bool) -> Reply {
+    if !by_graph {
+        return TOO_LARGE;
+    }
+    let most = account.max_message_size(by_graph);
+    let text = format!("message is larger than the {most} octets Graph takes for this account");
     Reply { text: text.into(), ..TOO_LARGE }
 }
 

@@ -58,36 +58,15 @@ pub trait Courier: Send + Sync {
         credential: &Credential,
     ) -> impl Future<Output = Outcome> + Send;
 
-    /// For which service the next mail needs a token.
-    fn audience(&self) -> Audience {
-        Audience::Smtp
-    }
-
-    /// The provider said that SMTP AUTH is switched off. Whether the mail may go another way at once, with
-    /// a token for another audience; whoever tries tells what came of it by [`Courier::detoured`].
-    fn detour(&self) -> bool {
-        false
-    }
-
-    /// SMTP works again; gives whether that is news.
-    fn back(&self) -> bool {
-        false
-    }
-
-    /// Whether the other way works for this account. Gives whether that is news.
-    fn detoured(&self, _works: bool) -> bool {
-        false
-    }
-
-    /// A connection for a mail that passes through while its sender waits; a new one where `is_fresh`. One
-    /// that has no such way says so.
+    /// A connection for a mail that passes through while its sender waits; a new one where `is_fresh`. A way
+    /// that takes a mail only as a whole says so.
     fn transit(
         &self,
         credential: &Credential,
         is_fresh: bool,
     ) -> impl Future<Output = Result<smtp::Transit, Failure>> + Send {
         let _ = (credential, is_fresh);
-        let text = "this account takes mail only from a listener with mode = \"queue\"";
+        let text = "this way takes a mail only as a whole";
         std::future::ready(Err(Failure::at(Stage::Connect, Fault::Local(text.to_owned()))))
     }
 
@@ -104,6 +83,12 @@ pub trait Body: Send {
     fn chunk(
         &mut self,
     ) -> Pin<Box<dyn Future<Output = Result<Option<bytes::Bytes>, String>> + Send + '_>>;
+
+    /// Begins again: the next chunk starts with this octet.
+    ///
+    /// # Errors
+    /// It cannot be read twice.
+    fn again(&mut self, from: u64) -> Result<(), String>;
 }
 
 /// What became of a mail: one result a recipient of the [`Outgoing`], in its order.
@@ -214,6 +199,16 @@ pub enum Fault {
         /// What its SIZE said, octets.
         limit: u64,
     },
+    /// The message has more octets than Graph takes in one request, and does not go in several.
+    #[error(
+        "{size} octets are too many for one request of Graph, and it goes in no other way: {why}"
+    )]
+    Oversize {
+        /// Octets of the message.
+        size: u64,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// The upstream spoke no SMTP.
     #[error("not SMTP: {0}")]
     Protocol(String),
@@ -240,9 +235,11 @@ pub enum Fault {
 /// Only a missing answer leaves the fate open; a refusal is one.
 fn doubt(stage: Stage, fault: &Fault) -> &'static str {
     match fault {
-        Fault::Reply(_) | Fault::Login(_) | Fault::Local(_) | Fault::Http { status: ..500, .. } => {
-            ""
-        }
+        Fault::Reply(_)
+        | Fault::Login(_)
+        | Fault::Local(_)
+        | Fault::Oversize { .. }
+        | Fault::Http { status: ..500, .. } => "",
         _ if stage >= Stage::Dot => " (it may have been taken)",
         _ => "",
     }

@@ -1,19 +1,13 @@
 //! The way an account's mail goes: SMTP, Graph, or SMTP with Graph as its detour.
 //!
-//! It promises that the detour is taken only after somebody said that SMTP AUTH is switched off, is kept
-//! only once it was shown to work, and is left for SMTP now and then. Who says so is `delivery`.
+//! It promises that a mail goes the way for which its token was made. Which that is says `delivery`.
 
 use super::graph::Graph;
 use super::smtp::{Pool, Transit};
 use super::{Courier, Credential, Failure, Fault, Outcome, Outgoing, Stage};
 use crate::config::{Account, Audience, Transport};
 use rustls::ClientConfig;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::time::Instant;
-
-/// After so long SMTP is tried again: an administrator may have switched it on.
-const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+use std::sync::Arc;
 
 /// One of the ways.
 #[derive(Debug)]
@@ -31,29 +25,6 @@ pub enum Way {
 pub struct Detour {
     smtp: Pool,
     graph: Graph,
-    course: Mutex<Course>,
-}
-
-/// Where the next mail goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Course {
-    /// By SMTP.
-    #[default]
-    Smtp,
-    /// SMTP AUTH is off; whether Graph works is being tried.
-    Trying,
-    /// By Graph, until then; afterwards SMTP is asked again, and Graph is known to work.
-    Graph { until: Instant },
-}
-
-impl Course {
-    fn audience(self, now: Instant) -> Audience {
-        match self {
-            Self::Trying => Audience::Graph,
-            Self::Graph { until } if now < until => Audience::Graph,
-            Self::Graph { .. } | Self::Smtp => Audience::Smtp,
-        }
-    }
 }
 
 impl Way {
@@ -69,7 +40,6 @@ impl Way {
             Transport::Auto(graph) => Self::Auto(Box::new(Detour {
                 graph: by_graph(graph),
                 smtp: pool(Arc::clone(&tls)),
-                course: Mutex::default(),
             })),
         }
     }
@@ -87,15 +57,7 @@ impl Way {
     }
 }
 
-impl Detour {
-    fn course(&self) -> MutexGuard<'_, Course> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Courier for Way {
-    /// By the way for which the token was made, which [`Courier::audience`] had said: between the two
-    /// another mail may have changed the course.
     async fn deliver(&self, mail: Outgoing<'_>, credential: &Credential) -> Outcome {
         match self {
             Self::Smtp(pool) => pool.deliver(mail, credential).await,
@@ -114,43 +76,11 @@ impl Courier for Way {
                 detour.smtp.transit(credential, is_fresh).await
             }
             Self::Graph(_) | Self::Auto(_) => {
-                let text = "mail by Graph is taken only by a listener with mode = \"queue\"";
+                let text = "Graph takes a mail only as a whole";
                 let fault = Fault::Local(text.to_owned());
                 Err(Failure { stage: Stage::Connect, fault })
             }
         }
-    }
-
-    fn audience(&self) -> Audience {
-        match self {
-            Self::Smtp(_) => Audience::Smtp,
-            Self::Graph(_) => Audience::Graph,
-            Self::Auto(detour) => detour.course().audience(Instant::now()),
-        }
-    }
-
-    fn detour(&self) -> bool {
-        let Self::Auto(detour) = self else { return false };
-        let mut course = detour.course();
-        if let Course::Smtp = *course {
-            *course = Course::Trying;
-        }
-        true
-    }
-
-    fn detoured(&self, works: bool) -> bool {
-        let Self::Auto(detour) = self else { return false };
-        let mut course = detour.course();
-        let before = std::mem::take(&mut *course);
-        if works {
-            *course = Course::Graph { until: Instant::now() + LOOK_AGAIN };
-        }
-        works && !matches!(before, Course::Graph { .. })
-    }
-
-    fn back(&self) -> bool {
-        let Self::Auto(detour) = self else { return false };
-        std::mem::take(&mut *detour.course()) != Course::Smtp
     }
 
     async fn close_idle(&self) {
@@ -158,24 +88,6 @@ impl Courier for Way {
             Self::Smtp(pool) => pool.close_idle().await,
             Self::Graph(_) => {}
             Self::Auto(detour) => detour.smtp.close_idle().await,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn b24_the_course_is_kept_for_an_hour_and_then_smtp_is_asked() {
-        let now = Instant::now();
-        for (course, expected) in [
-            (Course::Smtp, Audience::Smtp),
-            (Course::Trying, Audience::Graph),
-            (Course::Graph { until: now + LOOK_AGAIN }, Audience::Graph),
-            (Course::Graph { until: now }, Audience::Smtp),
-        ] {
-            assert_eq!(course.audience(now), expected, "{course:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::daemon::{PATIENCE, binary};
 use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::world::World;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -71,8 +72,8 @@ fn check_tells_every_mistake_of_the_configuration_and_exits_78() {
 #[test]
 fn send_and_health_need_a_daemon_and_say_so() {
     let world = World::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    configure(&world, &format!("[[listener]]\naddress = \"{free}\"\n"));
+    let port = Port::hold();
+    configure(&world, &format!("[[listener]]\naddress = \"{port}\"\n"));
     for words in [&["health"][..], &["send", "ann@example.org"]] {
         let (output, text) = submitd(&world, words);
         assert_eq!(output.status.code(), Some(69), "{text}");

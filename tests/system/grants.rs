@@ -18,15 +18,7 @@ const PASSWORD: &str = "Correct-horse-battery-staple-1";
 
 /// A configuration whose account has these keys, and these in `[account.oauth]`.
 fn config(world: &World, keys: &str, oauth: &str) -> String {
-    format!(
-        "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
-         [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\n\
-         [[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\n{keys}\n\
-         [account.upstream]\nhost = \"localhost\"\nport = {port}\nca_file = \"{dir}/sandbox-ca.pem\"\n\
-         [account.oauth]\n{oauth}\n",
-        dir = world.path().display(),
-        port = world.sandbox.smtp_addr().port(),
-    )
+    world.account(&format!("mailbox = \"erp@contoso.com\"\n{keys}"), oauth)
 }
 
 fn tenant(world: &World) -> String {

@@ -20,6 +20,8 @@ mod compatibility;
 mod crash;
 /// The largest mail of each program arrives as it was sent.
 mod deliver;
+/// SMTP with Graph as its detour: when it is taken, what is looked at meanwhile, and when it is left.
+mod detour;
 /// Every known code, reply and mistake is made, and what the administrator reads is compared.
 mod diagnosis;
 /// Mail that passes through while its program waits.
@@ -30,6 +32,8 @@ mod disks;
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
 mod dsn;
+/// What was declared goes on where it is offered, else it comes back.
+mod extensions;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
 /// Somebody consents at Google, and mail goes out as that person for ever.
@@ -38,6 +42,16 @@ mod google;
 mod grants;
 /// Mail by Microsoft Graph, which knows no envelope and answers once.
 mod graph;
+/// Microsoft Graph by every kind of account, and what `submitd check` says of it.
+mod graph_accounts;
+/// What Graph answers, and what becomes of mail and account then.
+mod graph_answers;
+/// The same while the program waits: gathered, sent whole, and nothing kept.
+mod graph_direct;
+/// Mail that is too large for one request of Graph.
+mod graph_large;
+/// What is changed in a message, each change by its key.
+mod headers;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.

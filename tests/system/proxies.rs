@@ -6,6 +6,7 @@ use crate::support::client::Client;
 use crate::support::daemon::binary;
 use crate::support::mails;
 use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::servers::proxy::Proxy;
 use crate::support::world::World;
 use std::net::TcpListener;
@@ -135,9 +136,9 @@ fn a_proxy_that_is_down_or_hangs_is_named_and_the_mail_waits() {
         let hangs = config(&world, &format!("{scheme}://127.0.0.1:{port}"));
         waits(&world, &hangs, &[&format!("{scheme}://127.0.0.1:{port}"), "no answer in time"]);
     }
-    drop(silent);
-    let down = config(&world, &format!("http://127.0.0.1:{port}"));
-    waits(&world, &down, &["refused", &format!("127.0.0.1:{port}")]);
+    let gone = Port::hold();
+    let down = config(&world, &format!("http://{gone}"));
+    waits(&world, &down, &["refused", &gone.to_string()]);
 }
 
 #[test]

@@ -157,6 +157,7 @@ mod tests {
             certificate_expires: None,
             client_secret_expires: None,
             sign_in_expires: None,
+            detour: None,
             token: None,
             pause: None,
         }

@@ -5,6 +5,7 @@ use crate::config::{self, Limit, Transport};
 use crate::delivery::Standing;
 use crate::oauth::AccountStatus;
 use crate::oauth::token::Condition;
+use crate::queue;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
@@ -41,10 +42,22 @@ pub struct Account {
     /// Until when its sign-in is good unless it is used; null where none is stored or that is not known.
     #[serde(default)]
     pub sign_in_expires: Option<Time>,
+    /// By Graph only because SMTP AUTH is switched off; null where mail goes its first way.
+    #[serde(default)]
+    pub detour: Option<Detour>,
     /// Its token; null where no daemon was asked.
     pub token: Option<Token>,
     /// Why it sends nothing now; null where it does.
     pub pause: Option<Pause>,
+}
+
+/// Mail of an account with transport = "auto" goes by Graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detour {
+    /// Since when SMTP AUTH is known to be switched off.
+    pub since: Time,
+    /// When SMTP is tried again.
+    pub again: Time,
 }
 
 /// The token of an account, never the token itself.
@@ -118,9 +131,19 @@ impl Account {
             certificate_expires: certificate_expires.map(Time),
             client_secret_expires: account.client_secret_expires.map(Time),
             sign_in_expires: None,
+            detour: None,
             token: None,
             pause: None,
         }
+    }
+}
+
+impl Account {
+    /// As delivery knows its way.
+    pub fn take_round(&mut self, detour: Option<queue::Detour>) {
+        let Some(queue::Detour { since, again, .. }) = detour else { return };
+        "graph".clone_into(&mut self.transport);
+        self.detour = Some(Detour { since: Time(since), again: Time(again) });
     }
 }
 

@@ -8,9 +8,9 @@ mod mail;
 mod sign_in;
 mod status;
 
-pub use account::{Account, Pause, Token, TokenFault};
+pub use account::{Account, Detour, Pause, Token, TokenFault};
 pub use mail::{Done, Findings, Mail, MailPage, Order, Orders, Problem, Query, Recipient};
-pub use sign_in::{Revocation, SignIn, SignInTaken};
+pub use sign_in::{Lack, Revocation, SignIn, SignInTaken};
 pub use status::{Count, Lane, Need, Queue, Status, Verdict};
 
 use serde::{Deserialize, Serialize};

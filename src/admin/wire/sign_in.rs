@@ -29,6 +29,18 @@ pub struct SignInTaken {
     pub error: Option<String>,
     /// What to do about that.
     pub remedy: Option<String>,
+    /// Why Graph, where it is the account's detour, gives no token; null where all is well.
+    #[serde(default)]
+    pub graph: Option<Lack>,
+}
+
+/// A token that could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// Why.
+    pub error: String,
+    /// What to do about that.
+    pub remedy: Option<String>,
 }
 
 /// The sign-in is forgotten.

@@ -95,6 +95,10 @@ fn whole(account: &Account, now: SystemTime) -> String {
         ("token", status::token(account, now)),
         ("state", status::state(account, now)),
     ];
+    if let Some(detour) = &account.detour {
+        rows.push(("SMTP AUTH off since", detour.since.to_string()));
+        rows.push(("SMTP tried again", wait(detour.again, now)));
+    }
     let ends = [
         ("certificate ends", account.certificate_expires),
         ("client secret ends", account.client_secret_expires),
@@ -148,6 +152,7 @@ mod tests {
             certificate_expires: Some(end(0)),
             client_secret_expires: None,
             sign_in_expires: None,
+            detour: None,
             token: Some(Token {
                 condition: "failed".into(),
                 good_until: None,

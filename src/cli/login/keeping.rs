@@ -1,8 +1,10 @@
 //! Where a sign-in goes: to the daemon, or into the state directory where none runs.
 
-use crate::admin::wire::{SignIn, SignInTaken};
+use crate::admin::lacks_graph;
+use crate::admin::wire::{Lack, SignIn, SignInTaken};
+
 use crate::cli::control::{Control, ControlError};
-use crate::config::{Account, Config, Glance};
+use crate::config::{Account, Audience, Config, Glance};
 use crate::oauth::login::Signed;
 use crate::oauth::{Keeper, TokenSource, request};
 use std::os::unix::fs::DirBuilderExt;
@@ -25,12 +27,17 @@ impl Keeping<'_> {
                      whether it was the right one"
                 .to_owned(),
         };
-        let lacking = match signed.identity.lacks_smtp() {
-            true => {
-                "\nwarning: the token does not carry SMTP.Send: add the delegated permission SMTP.Send \
-                     (Microsoft Graph) to the application, and sign in again"
-            }
-            false => "",
+        let names: &[&str] = match self.account.transport.audience() {
+            Audience::Smtp => &["SMTP.Send"],
+            Audience::Graph => &["Mail.Send", "Mail.Send.Shared"],
+        };
+        let lacking = match signed.identity.lacks(names) {
+            true => format!(
+                "\nwarning: the token does not carry {name}: add the delegated permission {name} \
+                 (Microsoft Graph) to the application, and sign in again",
+                name = names[0]
+            ),
+            false => String::new(),
         };
         let kept = match Control::reach(self.glance).await {
             Ok(control) => self.hand_over(&control, &signed).await?,
@@ -48,7 +55,8 @@ impl Keeping<'_> {
         let path = format!("/v1/accounts/{}/sign-in", self.account.name);
         let taken: SignInTaken =
             control.post(&path, &order).await.map_err(|error| error.to_string())?;
-        Ok(outcome("the daemon has stored it", taken.error, taken.remedy))
+        let told = outcome("the daemon has stored it", taken.error, taken.remedy);
+        Ok(told + &self.detour(taken.graph))
     }
 
     async fn store(&self, signed: &Signed) -> Result<String, String> {
@@ -65,7 +73,19 @@ impl Keeping<'_> {
             "no daemon was reached, so it is stored in {}; one that runs all the same needs a reload",
             place.display()
         );
-        Ok(outcome(&done, error, remedy))
+        let told = outcome(&done, error, remedy);
+        Ok(told + &self.detour(lacks_graph(&keeper, self.account).await))
+    }
+
+    /// What is told of Graph, where it is the account's detour and gives no token.
+    fn detour(&self, lack: Option<Lack>) -> String {
+        let Some(Lack { error, remedy }) = lack else { return String::new() };
+        let remedy = remedy.map(|remedy| format!("{remedy}; or ")).unwrap_or_default();
+        format!(
+            "\nwarning: for Graph, its detour while SMTP AUTH is off, there is no token: {error}\n\
+             remedy: {remedy}sign in in a browser, which asks for both: submitd login {} --browser",
+            self.account.name
+        )
     }
 }
 

@@ -1,15 +1,18 @@
-//! The detour by Graph of an account with transport = "auto": when it is taken, kept and left.
+//! The detour by Graph of an account with transport = "auto": taken within the try in which SMTP said that AUTH
+//! is switched off.
 
 use super::Attempt;
-use crate::config::Audience;
+use crate::config::{Audience, Transport};
+use crate::delivery::course::works;
 use crate::delivery::plan::{self, Answers};
-use crate::delivery::verdict::{Verdict, is_smtp_off, judge};
+use crate::delivery::verdict::is_smtp_off;
 use crate::delivery::words::clean;
+use crate::diagnosis::Class;
 use crate::oauth::TokenSource;
 use crate::queue::Charge;
 use crate::upstream::Courier;
 use std::sync::atomic::AtomicBool;
-use tracing::{info, warn};
+use tracing::warn;
 
 impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
     /// Where SMTP AUTH is switched off and there is another way: the mail by that, with a token for it.
@@ -22,63 +25,53 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         charge: Option<&Charge>,
         charged: &AtomicBool,
     ) -> Option<Answers> {
-        let (name, courier) = (self.member.account.name.as_str(), &self.member.courier);
+        let (account, courses) = (&self.member.account, &self.shared.courses);
+        let name = account.name.as_str();
         if audience == Audience::Graph {
-            if works(answers) == Some(false) && courier.detoured(false) {
-                self.shared.health.goes_by(name, "smtp");
+            courses.graph_works(account, shown(answers)).await;
+            return None;
+        }
+        if !self.is_off(audience, answers) {
+            if shown(answers) == Some(true) {
+                courses.smtp_works(name).await;
             }
             return None;
         }
-        let is_off = |(_, result): &plan::Heard| result.as_ref().is_err_and(is_smtp_off);
-        if !answers.heard.iter().any(is_off) {
-            if works(answers) == Some(true) && courier.back() {
-                info!(account = name, "SMTP AUTH is switched on again; mail goes by SMTP");
-                self.shared.health.goes_by(name, "smtp");
-            }
-            return None;
-        }
-        if !courier.detour() {
-            return None;
-        }
-        let token = match self.shared.tokens.access_token_for(name, Audience::Graph).await {
-            Ok(token) => token,
+        courses.smtp_is_off(account);
+        let token = self.shared.tokens.access_token_for(name, Audience::Graph).await;
+        let by_graph = match token {
+            Ok(token) => self.go(open, (Audience::Graph, token), charge, charged).await,
+            Err(error) => Err(error),
+        };
+        let by_graph = match by_graph {
+            Ok(by_graph) => by_graph,
             Err(error) => {
-                courier.detoured(false);
+                let is_passing = error.class == Class::Transient;
+                courses.graph_works(account, (!is_passing).then_some(false)).await;
                 warn!(account = name, %error, "SMTP AUTH is switched off, and there is no token for Graph");
                 return None;
             }
         };
-        let by_graph = self.deliver(open, (Audience::Graph, token), charge, charged).await;
-        match works(&by_graph) {
-            Some(false) => {
-                courier.detoured(false);
-                let words = by_graph.heard.iter().find_map(|(_, result)| result.as_ref().err());
-                let words = words.map(|failure| clean(&failure.to_string())).unwrap_or_default();
-                warn!(
-                    account = name,
-                    words, "SMTP AUTH is switched off, and Graph does not work either"
-                );
-                return None;
-            }
-            Some(true) if courier.detoured(true) => {
-                warn!(
-                    account = name,
-                    "SMTP AUTH is switched off; mail goes by Graph, and SMTP is tried again now and then"
-                );
-                self.shared.health.goes_by(name, "graph");
-            }
-            _ => {}
+        let works = shown(&by_graph);
+        courses.graph_works(account, works).await;
+        if works != Some(false) {
+            return Some(by_graph);
         }
-        Some(by_graph)
+        let words = by_graph.heard.iter().find_map(|(_, result)| result.as_ref().err());
+        let words = words.map(|failure| clean(&failure.to_string())).unwrap_or_default();
+        warn!(account = name, words, "SMTP AUTH is switched off, and Graph does not work either");
+        None
+    }
+
+    /// Whether SMTP said that AUTH is switched off, and there is another way.
+    pub(super) fn is_off(&self, audience: Audience, answers: &Answers) -> bool {
+        let is_auto = matches!(self.member.account.transport, Transport::Auto(_));
+        let is_off = |(_, result): &plan::Heard| result.as_ref().is_err_and(is_smtp_off);
+        is_auto && audience == Audience::Smtp && answers.heard.iter().any(is_off)
     }
 }
 
-/// Whether the way works for the account: the upstream took or judged the mail, or the account is broken
-/// there; none where nothing of that was heard.
-fn works(answers: &Answers) -> Option<bool> {
-    answers.heard.iter().find_map(|(_, result)| match result.as_ref().map_err(judge) {
-        Ok(_) | Err(Verdict::Bounce { .. }) => Some(true),
-        Err(Verdict::RenewToken { .. } | Verdict::PauseAccount(_)) => Some(false),
-        Err(_) => None,
-    })
+/// What the answers show of their way.
+pub(super) fn shown(answers: &Answers) -> Option<bool> {
+    answers.heard.iter().find_map(|(_, result)| works(result))
 }

@@ -17,6 +17,28 @@ use crate::upstream::{Failure, Fault, Stage};
 /// Characters of another server's words that a client hears; a reply line has 512 octets.
 const LONGEST: usize = 480;
 
+/// MAIL was taken by us, since Graph is not asked about it.
+pub const SENDER_OK: Reply = Reply::new(250, Enhanced(2, 1, 0), "sender ok");
+/// RCPT likewise.
+pub const RECIPIENT_OK: Reply = Reply::new(250, Enhanced(2, 1, 5), "recipient ok");
+/// DATA likewise.
+pub const START_INPUT: Reply = Reply::plain(354, "end data with <CR><LF>.<CR><LF>");
+/// Of a mail that goes in one request nobody takes the rest of the recipients later.
+pub const TOO_MANY_RECIPIENTS: Reply =
+    Reply::new(452, Enhanced(4, 5, 3), "too many recipients for one mail of this account");
+/// DATA without a recipient that was taken (RFC 5321 §3.3).
+pub const NO_RECIPIENTS: Reply = Reply::new(554, Enhanced(5, 5, 1), "no valid recipients");
+/// What is gathered would eat into the disk's reserve.
+pub const DISK_FULL: Reply =
+    Reply::new(452, Enhanced(4, 3, 1), "no room for this mail now, try again later");
+/// The disk said no.
+pub const UNSTORED: Reply =
+    Reply::new(451, Enhanced(4, 3, 0), "mail could not be taken, try again later");
+
+/// Nobody knows whether the mail was taken.
+const LOST_ANSWER: &str =
+    "the server's answer to the end of the mail was lost; it may have been delivered all the same";
+
 /// The upstream's yes, in its own words.
 pub fn taken(reply: Reply) -> Reply {
     let is_plain =
@@ -34,19 +56,22 @@ pub fn reply(failure: &Failure) -> Reply {
     match judge(failure) {
         Verdict::Bounce { status, .. } => match &failure.fault {
             Fault::Reply(reply) => said(reply.code, Some(status), &words),
-            // RFC 1870 §6.2, RFC 6152 §3, RFC 6531 §3.5.
-            Fault::TooLarge { .. } => code(552, status),
+            // RFC 1870 §6.2, RFC 6152 §3, RFC 6531 §3.5; Graph says 413.
+            _ if status == Enhanced(5, 3, 4) => code(552, status),
             _ => code(550, status),
         },
         Verdict::Surplus => code(452, Enhanced(4, 5, 3)),
         Verdict::Busy { .. } => code(451, temporary_status(failure)),
         Verdict::PauseAccount(pause) if pause.quota => code(451, temporary_status(failure)),
         Verdict::PauseAccount(_) | Verdict::RenewToken { .. } => code(454, Enhanced(4, 7, 0)),
-        Verdict::Uncertain => said(
-            451,
-            Some(Enhanced(4, 4, 2)),
-            "the server's answer to the end of the mail was lost; it may have been delivered all the same",
-        ),
+        Verdict::Uncertain => {
+            let text = match &failure.fault {
+                // Graph's 500, 502 and 504 tell nothing of what was done.
+                Fault::Http { .. } => &format!("it may have been delivered all the same: {words}"),
+                _ => LOST_ANSWER,
+            };
+            said(451, Some(Enhanced(4, 4, 2)), text)
+        }
         Verdict::Local => code(451, Enhanced(4, 3, 0)),
         Verdict::Retry { reach, .. } => retry(failure, reach, &words),
     }
@@ -71,6 +96,8 @@ fn retry(failure: &Failure, reach: Reach, words: &str) -> Reply {
 fn words(failure: &Failure) -> String {
     match &failure.fault {
         Fault::Reply(reply) => reply.text.clone().into_owned(),
+        // What stands in the way of this very mail.
+        Fault::Unfit(why) => why.clone(),
         // Of these the words name files and addresses of this machine's network.
         Fault::Local(_) => "the mail could not be sent from here, try again later".to_owned(),
         Fault::Tls(distrust) => format!("no safe connection to the server: {}", distrust.what),

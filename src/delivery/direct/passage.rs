@@ -1,70 +1,26 @@
-//! One mail on its way through: its turn, its connection, its replies.
-//!
-//! It promises that every reply was judged, that what the upstream said teaches the lane once, that a mail
-//! which is not ended is closed without the dot, and that its turn ends only when the upstream no longer
-//! counts its connection. It keeps nothing.
+//! One mail that passes through, whichever way it goes. It keeps nothing.
 
-use super::judged;
-use crate::config::Account;
-use crate::delivery::plan::Lesson;
-use crate::delivery::room::Turn;
-use crate::delivery::verdict::{Verdict, judge};
-use crate::delivery::words::clean;
-use crate::mail::{Address, Id};
+use super::gathered::Gathered;
+use super::streamed::Streamed;
 use crate::smtp::Reply;
-use crate::upstream::Failure;
-use crate::upstream::smtp::{Answers, Flight, Transit};
-use std::sync::Arc;
-use tracing::{debug, info, warn};
+use crate::upstream::smtp::Flight;
 
 /// One mail on its way through.
 #[derive(Debug)]
-pub struct Passage {
-    id: Id,
-    account: Arc<Account>,
-    /// Until it ends.
-    held: Option<(Transit, Turn)>,
-    /// Recipients that the upstream took.
-    taken: Vec<Address>,
-    /// How many of them the mail went to, for all that is known.
-    sent: usize,
-    /// Something was taught that is not well.
-    is_ill: bool,
+pub enum Passage {
+    /// By SMTP: each command is asked and the body goes on as it comes.
+    Streamed(Box<Streamed>),
+    /// By Graph, which takes a mail only as a whole.
+    Gathered(Box<Gathered>),
 }
 
 impl Passage {
-    /// With a connection that answered already.
-    pub(super) fn new(id: Id, account: Arc<Account>, transit: Transit, turn: Turn) -> Self {
-        let held = Some((transit, turn));
-        Self { id, account, held, taken: Vec::new(), sent: 0, is_ill: false }
-    }
-
     /// Says all of it in one flight; gives one reply for each command.
     pub async fn ask(&mut self, flight: &Flight<'_>) -> Vec<Reply> {
-        let answers = match &mut self.held {
-            Some((transit, _)) => transit.ask(flight).await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        self.note(flight, answers)
-    }
-
-    /// Judges the answers to a flight.
-    pub(super) fn note(&mut self, flight: &Flight<'_>, answers: Answers) -> Vec<Reply> {
-        let first = usize::from(flight.mail.is_some());
-        let mut replies = Vec::with_capacity(answers.len());
-        for (place, answer) in answers.into_iter().enumerate() {
-            let recipient = place.checked_sub(first).and_then(|place| flight.recipients.get(place));
-            let reply = match answer {
-                Ok(reply) => {
-                    self.taken.extend(recipient.map(|recipient| recipient.address.clone()));
-                    judged::taken(reply)
-                }
-                Err(failure) => self.refused(&failure, recipient.map(|to| &to.address)),
-            };
-            replies.push(reply);
+        match self {
+            Self::Streamed(mail) => mail.ask(flight).await,
+            Self::Gathered(mail) => mail.ask(flight),
         }
-        replies.resize(flight.len(), judged::lost());
-        replies
     }
 
     /// Takes more of the body.
@@ -72,11 +28,9 @@ impl Passage {
     /// # Errors
     /// The reply; nothing more can be said then.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), Reply> {
-        match &mut self.held {
-            Some((transit, _)) => {
-                transit.write(octets).await.map_err(|failure| self.broken(&failure))
-            }
-            None => Err(judged::lost()),
+        match self {
+            Self::Streamed(mail) => mail.write(octets).await,
+            Self::Gathered(mail) => mail.write(octets).await,
         }
     }
 
@@ -85,94 +39,27 @@ impl Passage {
     /// # Errors
     /// The reply; nothing more can be said then.
     pub async fn flush(&mut self) -> Result<(), Reply> {
-        match &mut self.held {
-            Some((transit, _)) => transit.flush().await.map_err(|failure| self.broken(&failure)),
-            None => Err(judged::lost()),
+        match self {
+            Self::Streamed(mail) => mail.flush().await,
+            Self::Gathered(_) => Ok(()),
         }
     }
 
     /// Ends the body. Whatever the reply is, the mail is over.
-    pub async fn end(mut self: Box<Self>) -> Reply {
-        let Some((transit, _)) = &mut self.held else { return judged::lost() };
-        match transit.end().await {
-            Ok(reply) => {
-                self.sent = self.taken.len();
-                self.log(&reply);
-                judged::taken(reply)
-            }
-            Err(failure) => {
-                if matches!(judge(&failure), Verdict::Uncertain) {
-                    self.sent = self.taken.len();
-                }
-                self.broken(&failure)
-            }
+    pub async fn end(self) -> Reply {
+        match self {
+            Self::Streamed(mail) => mail.end().await,
+            Self::Gathered(mail) => mail.end().await,
         }
     }
 
-    /// One line a recipient.
-    fn log(&self, reply: &Reply) {
-        if !tracing::enabled!(tracing::Level::INFO) {
-            return;
-        }
-        let (id, account) = (self.id, self.account.name.as_str());
-        let reply = clean(&reply.to_string());
-        for recipient in &self.taken {
-            let recipient = clean(recipient.as_str());
-            info!(%id, account, recipient, attempts = 1, reply, "delivered");
-        }
+    /// Whether it goes by Graph, which knows no envelope.
+    pub fn is_by_graph(&self) -> bool {
+        matches!(self, Self::Gathered(_))
     }
 
-    /// No command of this mail can be answered well any more.
-    fn broken(&mut self, failure: &Failure) -> Reply {
-        let reply = self.refused(failure, None);
-        self.leave();
-        reply
-    }
-
-    fn refused(&mut self, failure: &Failure, recipient: Option<&Address>) -> Reply {
-        let (id, account) = (self.id, self.account.name.as_str());
-        let reply = judged::reply(failure);
-        let recipient = recipient.map(|recipient| clean(recipient.as_str()));
-        let reason = clean(&failure.to_string());
-        if matches!(judge(failure), Verdict::Uncertain) {
-            warn!(%id, account, recipient, reason, %reply,
-                "possibly delivered: no answer came; nothing is kept, the client was told");
-        } else if reply.is_permanent() {
-            warn!(%id, account, recipient, reason, %reply, "refused by the upstream, the client was told");
-        } else {
-            info!(%id, account, recipient, reason, %reply, "put off by the upstream, the client was told");
-        }
-        let lesson = judged::lesson(failure);
-        if !matches!(lesson, Lesson::Well)
-            && !std::mem::replace(&mut self.is_ill, true)
-            && let Some((_, turn)) = &self.held
-        {
-            turn.teach(lesson, 0);
-        }
-        reply
-    }
-
-    /// Ends it where it stands. A connection that can be used no more is closed first, and the turn ends
-    /// with it: a new one beside it may be one more than the mailbox may have.
-    fn leave(&mut self) {
-        let Some((transit, turn)) = self.held.take() else { return };
-        if !self.is_ill {
-            turn.teach(Lesson::Well, self.sent);
-        }
-        let Some(unfinished) = transit.leave() else { return };
-        debug!(id = %self.id, account = %self.account.name, "connection closed without the dot");
-        // None only while the program ends, and the connection with it.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                unfinished.close().await;
-                drop(turn);
-            });
-        }
-    }
-}
-
-impl Drop for Passage {
-    fn drop(&mut self) {
-        self.leave();
+    /// Whether others wait for the turn that it holds.
+    pub fn holds_turn(&self) -> bool {
+        matches!(self, Self::Streamed(_))
     }
 }

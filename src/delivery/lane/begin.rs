@@ -137,7 +137,9 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Errand::Send(..) => self.room.take(account),
             Errand::Expire(..) => Some(self.room.slip_by(account)),
         };
-        let Some(turn) = turn else { return false };
+        if turn.is_none() {
+            return false;
+        }
         let member = seat.member.clone();
         let (probe, own) = (seat.trouble.is_some(), &member.courier);
         let couriers = self.seats.iter().map(|seat| &seat.member.courier);

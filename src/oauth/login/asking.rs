@@ -3,7 +3,7 @@
 //! Nothing here waits between requests, and no answer is repeated in an error but what `response` lets
 //! through.
 
-use crate::config::{Account, Grant, SignIn};
+use crate::config::{Account, Grant, SignIn, Transport};
 use crate::oauth::provider::{Provider, no_token};
 use crate::oauth::response::{Fault, Granted};
 use crate::secret::Secret;
@@ -53,12 +53,16 @@ impl Provider {
         attempt: &Attempt,
         code: &Secret,
     ) -> Result<Granted, Fault> {
-        let fields = [
+        let mut fields = vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
             ("redirect_uri", attempt.redirect()),
             ("code_verifier", attempt.verifier().expose()),
         ];
+        // Of several services that were allowed, one token is for one.
+        if matches!(account.transport, Transport::Auto(_)) {
+            fields.push(("scope", &account.oauth.scope));
+        }
         let secrets = [code.clone(), attempt.verifier().clone()];
         let answer = self.ask(&account.oauth.token_url, account, &fields, &secrets).await?;
         serde_json::from_slice(answer.body()).map_err(|_| no_token())

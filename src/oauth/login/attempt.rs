@@ -67,11 +67,12 @@ pub enum Unfit {
 }
 
 impl Attempt {
-    /// An attempt to sign in with the browser coming back to `redirect`; `chance` are 64 octets that
-    /// nobody can guess. None where the account names no authorize endpoint.
+    /// An attempt to sign in and allow `scope`, with the browser coming back to `redirect`; `chance` are 64
+    /// octets that nobody can guess. None where the account names no authorize endpoint.
     pub fn new(
         oauth: &OAuth,
         sign_in: &SignIn,
+        scope: &str,
         redirect: String,
         chance: &[u8; 64],
     ) -> Option<Self> {
@@ -83,7 +84,7 @@ impl Attempt {
             .append_pair("client_id", &sign_in.application.client_id)
             .append_pair("response_type", "code")
             .append_pair("redirect_uri", &redirect)
-            .append_pair("scope", &asked_scope(&oauth.scope, identity_scope))
+            .append_pair("scope", &asked_scope(scope, identity_scope))
             .append_pair("state", &state)
             .append_pair("code_challenge", &challenge(&verifier))
             .append_pair("code_challenge_method", "S256")
@@ -272,7 +273,8 @@ mod tests {
     fn attempt(issuer: Option<&str>) -> Attempt {
         let chance = std::array::from_fn(|at| u8::try_from(at).unwrap());
         let redirect = "http://localhost:51234".to_owned();
-        Attempt::new(&oauth(issuer), &sign_in(), redirect, &chance).unwrap()
+        let oauth = oauth(issuer);
+        Attempt::new(&oauth, &sign_in(), &oauth.scope, redirect, &chance).unwrap()
     }
 
     const STATE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";

@@ -65,9 +65,9 @@ impl Identity {
         self.names.is_empty() || self.names.iter().any(|name| name.to_lowercase() == lower)
     }
 
-    /// Whether the token is known to lack the permission to send by SMTP.
-    pub fn lacks_smtp(&self) -> bool {
-        let allows = |list: &String| list.split(' ').any(|word| word == "SMTP.Send");
+    /// Whether the token is known to lack each of these permissions.
+    pub fn lacks(&self, names: &[&str]) -> bool {
+        let allows = |list: &String| list.split(' ').any(|word| names.contains(&word));
         self.permissions.as_ref().is_some_and(|list| !allows(list))
     }
 }
@@ -96,7 +96,7 @@ mod tests {
         let access = jwt(&serde_json::json!({"upn": "ann@contoso.com", "scp": "SMTP.Send"}));
         let both = Identity::read(Some(&id), &access);
         assert_eq!(both.names, ["Ann@contoso.com", "ann.smith@contoso.com"]);
-        assert!(!both.lacks_smtp());
+        assert!(!both.lacks(&["SMTP.Send"]));
         for (wanted, fits) in [
             ("ann@contoso.com", true),
             ("ANN.Smith@Contoso.com", true),
@@ -106,14 +106,15 @@ mod tests {
             assert_eq!(both.may_be(wanted), fits, "{wanted}");
         }
         let access = jwt(&serde_json::json!({"scp": "Mail.Send User.Read"}));
-        assert!(Identity::read(None, &access).lacks_smtp());
+        let read = Identity::read(None, &access);
+        assert!(read.lacks(&["SMTP.Send"]) && !read.lacks(&["Mail.Send", "Mail.Send.Shared"]));
     }
 
     #[test]
     fn opaque_tokens_say_nothing_and_refuse_nobody() {
         let opaque = Identity::read(None, "EwB4A8l6BAAU.x");
         assert_eq!(opaque, Identity::default());
-        assert!(opaque.may_be("anybody@outlook.com") && !opaque.lacks_smtp());
+        assert!(opaque.may_be("anybody@outlook.com") && !opaque.lacks(&["SMTP.Send"]));
     }
 
     #[test]

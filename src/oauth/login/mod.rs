@@ -226,9 +226,10 @@ impl Login {
     fn attempt(&self, redirect: String) -> Result<Attempt, LoginError> {
         let mut chance = [0; 64];
         SystemRandom::new().fill(&mut chance).map_err(|_| LoginError::Random)?;
+        let (oauth, scope) = (&self.account.oauth, request::consented(&self.account));
         let attempt = self
             .sign_in()
-            .and_then(|sign_in| Attempt::new(&self.account.oauth, sign_in, redirect, &chance));
+            .and_then(|sign_in| Attempt::new(oauth, sign_in, &scope, redirect, &chance));
         attempt.ok_or_else(|| LoginError::NoWay {
             account: self.account.name.clone(),
             key: "authorize_url",

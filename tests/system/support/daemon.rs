@@ -143,14 +143,19 @@ impl<'a> Start<'a> {
 
     /// Starts it and waits until it is ready.
     pub fn run(self) -> Daemon {
+        let mut daemon = self.begin();
+        daemon.addresses = daemon.wait_ready();
+        daemon
+    }
+
+    /// Starts it.
+    pub fn begin(self) -> Daemon {
         let (mut command, notify) = self.command();
         let mut child = command.spawn().unwrap();
         let log = Log::default();
         log.follow(child.stderr.take().unwrap());
         overheard::log(self.dir, "the daemon's log", &log, &self.environment);
-        let mut daemon = Daemon { child, log, addresses: Vec::new(), notify };
-        daemon.addresses = daemon.wait_ready();
-        daemon
+        Daemon { child, log, addresses: Vec::new(), notify }
     }
 }
 

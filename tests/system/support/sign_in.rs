@@ -111,6 +111,22 @@ impl Login {
     }
 }
 
+impl Login {
+    /// The same, after it ended well.
+    pub fn good(self) -> String {
+        let (status, said) = self.wait();
+        assert!(status.success(), "{said}");
+        said
+    }
+
+    /// The same, after it failed.
+    pub fn failed(self) -> String {
+        let (status, said) = self.wait();
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
+    }
+}
+
 impl Drop for Login {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -4,7 +4,8 @@ use super::daemon::{Daemon, PATIENCE, Start};
 use super::overheard::Trail;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
+use submitd::queue::{Filter, State, open_read_only};
 use submitd::sandbox::{Faults, Limits, Message, Options, Sandbox, Statistics};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -63,6 +64,20 @@ impl World {
         )
     }
 
+    /// A configuration of the account `erp` with these keys, and these in `[account.oauth]`.
+    pub fn account(&self, keys: &str, oauth: &str) -> String {
+        format!(
+            "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\n\
+             [[account]]\nname = \"erp\"\n{keys}\n\
+             [account.upstream]\nhost = \"localhost\"\nport = {port}\n\
+             ca_file = \"{dir}/sandbox-ca.pem\"\n\
+             [account.oauth]\n{oauth}\n",
+            dir = self.path().display(),
+            port = self.sandbox.smtp_addr().port(),
+        )
+    }
+
     /// One listener on a free port with these further keys.
     pub fn listener(keys: &str) -> String {
         format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}\n")
@@ -89,6 +104,23 @@ impl World {
         RUNTIME
             .block_on(async { tokio::time::timeout(PATIENCE, self.sandbox.wait_until(so)).await })
             .unwrap_or_else(|_| panic!("{what}: {:?}", self.sandbox.statistics()));
+    }
+
+    /// The only mail of the queue is of unknown fate, and waits some minutes before it is sent again.
+    pub fn uncertain(&self, daemon: &Daemon) {
+        daemon.log.wait_for("possibly delivered");
+        let queue = open_read_only(&self.path().join("state/queue")).unwrap();
+        let ends = Instant::now() + PATIENCE;
+        let entry = loop {
+            let entry = queue.list(&Filter::default()).unwrap().remove(0);
+            if entry.state == State::Queued {
+                break entry;
+            }
+            assert!(Instant::now() < ends, "{entry:?}");
+        };
+        assert!(entry.uncertain);
+        let wait = entry.due.duration_since(SystemTime::now()).unwrap();
+        assert!(wait > Duration::from_secs(200), "{wait:?}");
     }
 
     /// Waits until the sandbox has taken `count` mails and gives them in order.
