@@ -8,13 +8,14 @@ use super::consent::Consented;
 use super::fault_value::take;
 use super::faults::Faults;
 use super::options::Options;
-use super::token::{self, GRAPH, Grant, LOCKOUT, Owner, RefreshState, is_outlook};
+use super::token::{GRAPH, Grant, LOCKOUT, Owner, RefreshState, is_outlook, jwt};
 use super::web::LIFE;
 use super::world::World;
 use super::{proof, random, sign_in};
 use crate::secret::Secret;
+use serde_json::json;
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Aliases that stand for no tenant in particular.
 const ALIASES: [&str; 3] = ["common", "organizations", "consumers"];
@@ -118,8 +119,22 @@ fn person(
     let mut given = give(world, client_id, owner, resource, Some(asked.unwrap_or(scope)), now);
     let asked = |name: &str| scope.split_whitespace().any(|word| word == name);
     given.refresh_token = given.refresh_token.filter(|_| *offline);
-    given.id_token = asked("openid").then(|| token::identity(&world.options, client_id, user, now));
+    given.id_token = asked("openid").then(|| identity(&world.options, client_id, user, now));
     Ok(given)
+}
+
+/// What says who signed in (OpenID Connect Core §2).
+fn identity(options: &Options, client_id: &str, user: &str, now: SystemTime) -> Secret {
+    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let tenant = &options.tenant_id;
+    let header = json!({"typ": "JWT", "alg": "RS256", "kid": random::base64url::<20>()});
+    let claims = json!({
+        "ver": "2.0", "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+        "aud": client_id, "iat": issued, "nbf": issued, "exp": issued + 3600,
+        "sub": random::base64url::<32>(), "oid": random::guid(), "tid": tenant,
+        "name": "A person of the sandbox", "preferred_username": user, "email": user,
+    });
+    Secret::new(jwt(&header, &claims))
 }
 
 /// Whether a refresh token belongs to a personal account.

@@ -141,13 +141,6 @@ impl Tokens {
         Secret::new(text)
     }
 
-    /// Makes a refresh token of Google's.
-    pub(super) fn give_google_refresh(&mut self, user: &str) -> Secret {
-        let token = Secret::new(format!("1//03{}", random::base64url::<72>()));
-        self.adopt_refresh(&token, user);
-        token
-    }
-
     /// Makes a token of another provider, as Kubernetes lays it into a file.
     pub(super) fn give_federated(
         &mut self,
@@ -162,9 +155,7 @@ impl Tokens {
             "sub": identities.federated_subject, "iat": now, "nbf": now,
             "exp": now + life.as_secs().min(LONGEST_LIFE),
         });
-        let [header, claims] =
-            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let text = format!("{header}.{claims}.{}", random::base64url::<256>());
+        let text = jwt(&header, &claims);
         self.federated.insert(text.clone());
         Secret::new(text)
     }
@@ -318,21 +309,6 @@ pub(super) fn is_outlook(audience: &str) -> bool {
     matches!(audience, "https://outlook.office365.com" | "https://outlook.office.com")
 }
 
-/// What says who signed in (OpenID Connect Core §2).
-pub(super) fn identity(options: &Options, client_id: &str, user: &str, now: SystemTime) -> Secret {
-    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let tenant = &options.tenant_id;
-    let header = json!({"typ": "JWT", "alg": "RS256", "kid": random::base64url::<20>()});
-    let claims = json!({
-        "ver": "2.0", "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
-        "aud": client_id, "iat": issued, "nbf": issued, "exp": issued + 3600,
-        "sub": random::base64url::<32>(), "oid": random::guid(), "tid": tenant,
-        "name": "A person of the sandbox", "preferred_username": user, "email": user,
-    });
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    Secret::new(format!("{header}.{claims}.{}", random::base64url::<256>()))
-}
-
 impl Grant {
     /// Whether the mail server may take mail with it.
     fn may_submit(&self) -> bool {
@@ -360,12 +336,16 @@ fn opaque() -> String {
     format!("EwB{}", random::base64url::<1200>())
 }
 
-/// Header, claims and a random signature.
+/// In the shape of a JWT, with a random signature.
+pub(super) fn jwt(header: &Value, claims: &Value) -> String {
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{header}.{claims}.{}", random::base64url::<256>())
+}
+
 fn write(claims: &Value) -> String {
     let key = random::base64url::<20>();
     let header = json!({"typ": "JWT", "nonce": random::base64url::<32>(), "alg": "RS256", "x5t": key, "kid": key});
-    let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    format!("{header}.{claims}.{}", random::base64url::<256>())
+    jwt(&header, claims)
 }
 
 fn claims(options: &Options, grant: &Grant, now: SystemTime) -> Value {
