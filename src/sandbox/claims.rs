@@ -23,7 +23,7 @@ pub(super) fn identity(options: &Options, client_id: &str, user: &str, now: Syst
         "sub": random::base64url::<32>(), "oid": random::guid(), "tid": tenant,
         "name": "A person of the sandbox", "preferred_username": user, "email": user,
     });
-    Secret::new(sign(&header, &claims))
+    Secret::new(jwt(&header, &claims))
 }
 
 /// As personal accounts have it.
@@ -32,7 +32,7 @@ pub(super) fn opaque() -> String {
 }
 
 /// Header, claims and a random signature.
-fn sign(header: &Value, claims: &Value) -> String {
+pub(super) fn jwt(header: &Value, claims: &Value) -> String {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     format!("{header}.{claims}.{}", random::base64url::<256>())
 }
@@ -41,7 +41,7 @@ fn sign(header: &Value, claims: &Value) -> String {
 pub(super) fn access(claims: &Value) -> String {
     let key = random::base64url::<20>();
     let nonce = random::base64url::<32>();
-    sign(&json!({"typ": "JWT", "nonce": nonce, "alg": "RS256", "x5t": key, "kid": key}), claims)
+    jwt(&json!({"typ": "JWT", "nonce": nonce, "alg": "RS256", "x5t": key, "kid": key}), claims)
 }
 
 /// What another provider says of a workload, as Kubernetes lays it into a file.
@@ -52,7 +52,7 @@ pub(super) fn federated(identities: &Identities, now: SystemTime, life: Duration
         "sub": identities.federated_subject, "iat": now, "nbf": now,
         "exp": now + life.as_secs().min(LONGEST_LIFE),
     });
-    sign(&json!({"alg": "RS256", "kid": random::base64url::<32>()}), &claims)
+    jwt(&json!({"alg": "RS256", "kid": random::base64url::<32>()}), &claims)
 }
 
 /// What an access token says of itself.

@@ -12,6 +12,7 @@
 //! `token.error` is Entra's alone.
 
 use super::aadsts::Refusal;
+use super::claims::jwt;
 use super::consent::{self, Asked, Consented};
 use super::cord::Cord;
 use super::entra::Form;
@@ -27,8 +28,6 @@ use axum::extract::{Form as Posted, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -219,7 +218,8 @@ fn person(world: &World, consented: &Consented, now: SystemTime) -> Value {
     let mut answer = mail_token(world, client, user.clone(), scope, now);
     answer["scope"] = scope.as_str().into();
     if *offline {
-        let refresh = world.tokens().give_google_refresh(user);
+        let refresh = Secret::new(format!("1//03{}", random::base64url::<72>()));
+        world.tokens().adopt_refresh(&refresh, user);
         world.seen().add(refresh.expose());
         answer["refresh_token"] = refresh.expose().into();
     }
@@ -257,8 +257,7 @@ fn identity(client: &str, user: &str, now: SystemTime) -> Secret {
         "sub": random::number().to_string(), "email": user, "email_verified": true,
         "at_hash": random::base64url::<16>(), "iat": issued, "exp": issued + 3600,
     });
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    Secret::new(format!("{header}.{claims}.{}", random::base64url::<256>()))
+    Secret::new(jwt(&header, &claims))
 }
 
 async fn revoke(

@@ -238,15 +238,13 @@ fn daemons_and_the_libraries_under_them_tell_all_they_can() {
 }
 
 /// What tests start by themselves, past the search: file, how often, why.
-const UNHEARD: [(&str, usize, &str); 9] = [
+const UNHEARD: [(&str, usize, &str); 7] = [
     ("binary.rs", 2, "python, which sends"),
     (
         "cli.rs",
         5,
         "demo and sandbox, which show the sandbox's own set-up, and lines of theirs in sh",
     ),
-    ("doors.rs", 1, "systemd-socket-activate: what the daemon writes is followed"),
-    ("service.rs", 1, "the same"),
     ("grants.rs", 2, "openssl, which makes a file, and curl, which asks for a token"),
     ("queue.rs", 1, "a listing of ten thousand mails, whose memory is measured"),
     ("notify.rs", 1, "openssl, which makes a certificate"),
