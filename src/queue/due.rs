@@ -191,7 +191,8 @@ impl View {
     fn rows_of(&self, keys: &[String]) -> Result<Vec<Read>, StoreError> {
         let conn = self.conn();
         let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM mail WHERE id = ?1"))?;
-        let rows = keys.iter().map(|key| read.query_row([key], |row| Ok(row::read(row))).optional());
+        let rows =
+            keys.iter().map(|key| read.query_row([key], |row| Ok(row::read(row))).optional());
         Ok(rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?)
     }
 

@@ -288,8 +288,7 @@ impl Dialogue {
                 std::mem::take(stuffer).finish(&mut self.output);
             }
             (None, Carriage::Bdat { .. }) => {
-                self.output
-                    .extend_from_slice(format!("BDAT {} LAST\r\n", rest.len()).as_bytes());
+                self.output.extend_from_slice(format!("BDAT {} LAST\r\n", rest.len()).as_bytes());
                 self.output.extend_from_slice(rest);
             }
         }

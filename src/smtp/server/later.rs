@@ -22,7 +22,10 @@ impl Dialogue {
     /// In place of `answer` to [`Event::Rcpt`](super::Event::Rcpt): the answer follows by
     /// [`settle`](Self::settle).
     pub fn answer_later(&mut self) {
-        debug_assert!(matches!(self.state, State::Asked(Question::Rcpt)), "only RCPT can be put off");
+        debug_assert!(
+            matches!(self.state, State::Asked(Question::Rcpt)),
+            "only RCPT can be put off"
+        );
         self.state = State::Command;
         if let Some(transaction) = &mut self.transaction {
             transaction.rcpt_answered(true);
