@@ -23,6 +23,7 @@ pub mod config;
 pub mod delivery;
 pub mod diagnosis;
 pub mod durable;
+pub mod http;
 pub mod listener;
 pub mod mail;
 pub mod notify;

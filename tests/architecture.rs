@@ -19,13 +19,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("diagnosis", &[]),
     ("tls", &[]),
     ("unix_socket", &[]),
+    // Who a proxy is.
+    ("http", &["config"]),
     // AUTH carries passwords one way and tokens the other.
     ("smtp", &["mail", "secret"]),
     ("config", &["mail", "secret"]),
     ("queue", &["durable", "mail", "observe"]),
     ("accounts", &["config", "mail", "observe", "secret"]),
-    ("oauth", &["config", "diagnosis", "durable", "mail", "observe", "secret", "tls"]),
-    ("upstream", &["config", "mail", "observe", "secret", "smtp", "tls"]),
+    ("oauth", &["config", "diagnosis", "durable", "http", "mail", "observe", "secret", "tls"]),
+    ("upstream", &["config", "http", "mail", "observe", "secret", "smtp", "tls"]),
     ("delivery", &["config", "diagnosis", "mail", "oauth", "observe", "queue", "smtp", "upstream"]),
     // In direct mode a session asks delivery, in the words of a flight; it judges nothing.
     ("session", &["accounts", "config", "delivery", "mail", "observe", "queue", "smtp"]),
@@ -100,6 +102,7 @@ const PURE: &[&str] = &[
     "mail/",
     "smtp/",
     "diagnosis/",
+    "accounts/inspection.rs",
     "accounts/ladder.rs",
     "accounts/patience.rs",
     "accounts/permit.rs",
@@ -132,7 +135,6 @@ const PURE: &[&str] = &[
     "observe/redact.rs",
     "session/replies.rs",
     "upstream/graph/answer.rs",
-    "upstream/graph/pieces.rs",
     "upstream/graph/request.rs",
     "session/terms.rs",
     "session/patience.rs",

@@ -272,6 +272,34 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn files_that_documents_name_exist() {
+    let mut missing = Vec::new();
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for path in named_files(&text) {
+            let bases = ["", "src", "tests", "tests/system"];
+            if !bases.iter().any(|base| root().join(base).join(&path).exists()) {
+                missing.push(format!("{}: {path}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn planted_files_are_found() {
+    let text = "`a/b.rs` and `c.rs`, (`d/e.rs`) `f/`\n    `no/code.rs`\n`x y/z.rs`";
+    assert_eq!(named_files(text), ["a/b.rs", "d/e.rs"]);
+}
+
+/// Files of code in backticks, with their folder; a name alone stands beside the one before it.
+fn named_files(text: &str) -> Vec<String> {
+    let quoted = prose(text).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_file = |word: &&str| word.contains('/') && word.ends_with(".rs") && !word.contains(' ');
+    quoted.filter(is_file).map(str::to_owned).collect()
+}
+
+#[test]
 fn planted_links_are_found() {
     let text =
         "[a](b.md#c) and [d]( https://e )\n    [code](no.md)\n```\n[code](no.md)\n```\n![f](g.png)";

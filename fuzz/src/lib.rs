@@ -17,6 +17,7 @@ pub mod input;
 pub mod line;
 pub mod oauth;
 pub mod offer;
+pub mod outline;
 pub mod received;
 pub mod reply;
 pub mod sasl;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("line", line::check),
     ("oauth", oauth::check),
     ("offer", offer::check),
+    ("outline", outline::check),
     ("received", received::check),
     ("reply", reply::check),
     ("sasl", sasl::check),

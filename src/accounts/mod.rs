@@ -4,12 +4,14 @@
 //! is rewritten in it. It promises that a refusal tells the peer nothing it did not know, and that an
 //! account kept for some users or networks is not given to others.
 
+mod inspection;
 mod ladder;
 mod login;
 mod patience;
 mod permit;
 mod preflight;
 
+pub use inspection::Inspection;
 pub use login::{HashError, LoggedIn, LoginError, Proofs, hash};
 pub use permit::{Forbidden, Permit};
 pub use preflight::{Losses, Unsendable};

@@ -24,6 +24,14 @@ pub enum Unsendable {
         /// What stands there.
         address: Address,
     },
+    /// It is too large for one request, and does not go in several.
+    #[error("message is larger than the {most} octets that Graph takes in one request, and {why}")]
+    Size {
+        /// Octets of one request.
+        most: u64,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// Two readers could see different authors.
     #[error("the author in {0} cannot be read without doubt")]
     Unreadable(&'static str),

@@ -1,7 +1,8 @@
 //! The admin socket: where the daemon is watched and steered, HTTP and JSON over a Unix socket.
 //!
 //! It promises that nobody but root, our own user and the group of the configuration gets an answer, that
-//! the socket is replaced only where nobody listens on it, and that mail flows whether or not it is open.
+//! the socket is replaced only where nobody listens on it, that who asks and does not read the answer holds up
+//! nothing, and that mail flows whether or not it is open.
 //! It steers `queue`, `oauth` and `delivery`; no mail goes through it. What is said over it is `wire`.
 
 mod accounts;
@@ -24,6 +25,7 @@ use axum::routing::{get, post};
 use peer::{Door, Peer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +38,14 @@ pub struct Gate {
     open: Option<Open>,
 }
 
+/// Answers that are under way when we stop may take so long; a pager that nobody pages reads for ever.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// A socket that is open.
 #[derive(Debug)]
 struct Open {
     path: PathBuf,
+    file: SocketFile,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -66,7 +72,8 @@ impl Gate {
         if self.settings == *settings && (self.open.is_some() || settings.socket.is_none()) {
             return;
         }
-        self.close().await;
+        // What is under way goes on to its end; nobody waits for it.
+        self.shut();
         self.settings = settings.clone();
         let Some(path) = &settings.socket else { return };
         match open(path, settings.group.as_ref(), &self.desk) {
@@ -86,13 +93,20 @@ impl Gate {
         self.open.as_ref().map(|open| open.path.as_path())
     }
 
-    /// Closes it; the file is gone on return. Answers under way are given to their end.
+    /// Closes it. Answers under way are given to their end, within bounds.
     pub async fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.stop.cancel();
-            // Fails only where serving panicked, which was told then.
-            let _ = open.serving.await;
+        if let Some(serving) = self.shut() {
+            // Fails where time is over, or where serving panicked, which was told then.
+            let _ = tokio::time::timeout(FAREWELL, serving).await;
         }
+    }
+
+    /// Lets nobody in any more; the file is gone on return. Gives what ends with the last answer.
+    fn shut(&mut self) -> Option<JoinHandle<()>> {
+        let Open { file, stop, serving, .. } = self.open.take()?;
+        drop(file);
+        stop.cancel();
+        Some(serving)
     }
 }
 
@@ -102,26 +116,16 @@ fn open(path: &Path, group: Option<&config::Group>, desk: &Arc<Desk>) -> Result<
     let (listener, file) = unix_socket::bind(path, mode, group).map_err(GateError::Bind)?;
     let door = Door::new(path, group.is_some()).map_err(GateError::Bind)?;
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, file, door, desk.clone(), stop.clone()));
-    Ok(Open { path: path.to_owned(), stop, serving })
+    let serving = tokio::spawn(serve(listener, door, desk.clone(), stop.clone()));
+    Ok(Open { path: path.to_owned(), file, stop, serving })
 }
 
-async fn serve(
-    listener: UnixListener,
-    file: SocketFile,
-    door: Door,
-    desk: Arc<Desk>,
-    stop: CancellationToken,
-) {
+async fn serve(listener: UnixListener, door: Door, desk: Arc<Desk>, stop: CancellationToken) {
     let routes = routes()
         .layer(axum::middleware::from_fn_with_state(door, peer::admit))
         .with_state(desk)
         .into_make_service_with_connect_info::<Peer>();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        stop.cancelled().await;
-        // No new caller finds us, while the answers under way are still being given.
-        drop(file);
-    });
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = serving.await {
         tracing::error!(%error, "the admin socket failed");
     }

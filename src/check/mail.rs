@@ -8,13 +8,23 @@ use std::pin::{Pin, pin};
 use std::time::SystemTime;
 
 /// A message that is at hand.
-struct Whole(Option<Bytes>);
+struct Whole {
+    message: Bytes,
+    left: Bytes,
+}
 
 impl Body for Whole {
     fn chunk(
         &mut self,
     ) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, String>> + Send + '_>> {
-        Box::pin(std::future::ready(Ok(self.0.take())))
+        let left = std::mem::take(&mut self.left);
+        Box::pin(std::future::ready(Ok(Some(left).filter(|left| !left.is_empty()))))
+    }
+
+    fn again(&mut self, from: u64) -> Result<(), String> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.message.len());
+        self.left = self.message.slice(from..);
+        Ok(())
     }
 }
 
@@ -30,7 +40,7 @@ pub(super) async fn send(
         envelope,
         everybody: &envelope.recipients,
         size: message.len() as u64,
-        body: &mut Whole(Some(message.clone())),
+        body: &mut Whole { message: message.clone(), left: message.clone() },
         // Nothing is noted anywhere: whoever sits before the screen sees what became of it.
         commit: pin!(std::future::ready(Ok(()))),
     };

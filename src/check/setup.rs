@@ -6,6 +6,7 @@
 //! the wrong one. It asks nobody.
 
 use crate::config::{Account, Grant, Proof};
+use crate::diagnosis::quoted;
 use crate::oauth::claims::Claims;
 use crate::oauth::request;
 
@@ -75,17 +76,6 @@ impl Names {
             is_personal: asked == "consumers",
         }
     }
-}
-
-/// A word that PowerShell takes as it is: single quotes are doubled inside single quotes.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@._-".contains(c);
-    let is_word = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain);
-    // A placeholder for the reader stays one.
-    if is_word || text.starts_with('<') && text.ends_with('>') {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn secret(names: &Names) -> String {
@@ -373,17 +363,6 @@ mod tests {
 
     #[test]
     fn a_pasted_line_means_what_it_shows() {
-        for (text, wanted) in [
-            ("erp@contoso.com", "erp@contoso.com"),
-            ("o'brien@contoso.com", "'o''brien@contoso.com'"),
-            ("a;Remove-Mailbox x@y", "'a;Remove-Mailbox x@y'"),
-            ("$(x)@y", "'$(x)@y'"),
-            ("-x@y", "'-x@y'"),
-            ("", "''"),
-            ("<tenant>", "<tenant>"),
-        ] {
-            assert_eq!(quoted(text), wanted);
-        }
         let keys = keys("grant = \"client_credentials\"\nclient_secret = \"s\"");
         let account = account(&keys.replace("erp@contoso", "o'brien@contoso"));
         let text = text(&account, None);

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::mail::Address;
 use crate::observe::log;
 use crate::sandbox::{Options, Sandbox};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub struct Args {
 const DAEMON: u16 = 2525;
 const EXCHANGE: u16 = 2587;
 const WEB: u16 = 2580;
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// How long the mail may take; normally it is there in a blink.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,9 +46,7 @@ pub async fn run(args: Args) -> ExitCode {
 async fn show(args: &Args) -> Result<(), Failure> {
     log::start(log::Shape::Auto, if args.verbose { "info" } else { "error" })?;
     let dir = tempfile::Builder::new().prefix("submitd-demo-").tempdir()?;
-    let sandbox =
-        Sandbox::start(Options { smtp: free(EXCHANGE), web: free(WEB), ..Options::default() })
-            .await?;
+    let sandbox = sandbox().await?;
     let app = start(dir.path(), &sandbox).await?;
     let door = app.addresses().first().copied().ok_or("the daemon does not listen")?;
     println!(
@@ -66,13 +65,29 @@ async fn show(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The daemon as an administrator would configure it, but for the directory and the ports.
+/// On its usual ports where they are free, also where somebody takes one in this very moment.
+async fn sandbox() -> Result<Sandbox, Failure> {
+    let options = |smtp, web| Options { smtp, web, ..Options::default() };
+    match Sandbox::start(options(free(EXCHANGE), free(WEB))).await {
+        Ok(sandbox) => Ok(sandbox),
+        Err(_) => Ok(Sandbox::start(options(ANY, ANY)).await?),
+    }
+}
+
+/// The daemon on its usual port, or another.
 async fn start(dir: &Path, sandbox: &Sandbox) -> Result<App, Failure> {
+    match start_at(free(DAEMON), dir, sandbox).await {
+        Ok(app) => Ok(app),
+        Err(_) => start_at(ANY, dir, sandbox).await,
+    }
+}
+
+/// The daemon as an administrator would configure it, but for the directory and the ports.
+async fn start_at(door: SocketAddr, dir: &Path, sandbox: &Sandbox) -> Result<App, Failure> {
     let text = format!(
         "state_dir = {state:?}\nhostname = \"localhost\"\n\
          [[listener]]\naddress = \"{door}\"\n{account}",
         state = dir.join("state").display().to_string(),
-        door = free(DAEMON),
         account = sandbox.account_toml(),
     );
     let config = Config::from_text("demo.toml", &text, &[])?;
@@ -130,7 +145,7 @@ fn invite(door: SocketAddr, sandbox: &Sandbox) {
 /// The wanted port on loopback, or any where it is taken.
 fn free(port: u16) -> SocketAddr {
     let wanted = SocketAddr::from(([127, 0, 0, 1], port));
-    if TcpListener::bind(wanted).is_ok() { wanted } else { ([127, 0, 0, 1], 0).into() }
+    if TcpListener::bind(wanted).is_ok() { wanted } else { ANY }
 }
 
 async fn wait_for_end() -> std::io::Result<()> {

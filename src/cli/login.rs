@@ -8,6 +8,7 @@ mod terminal;
 
 use super::control::surroundings;
 use super::exit;
+use crate::check::setup;
 use crate::config::{Account, Config, SignInBy};
 use crate::oauth::login::{Login, LoginError, Shown, is_loopback};
 use std::path::Path;
@@ -32,6 +33,9 @@ pub struct Args {
     /// Sign in in a browser anywhere and paste the address at which it ended.
     #[arg(long)]
     paste: bool,
+    /// Print what must be set up at the provider, ready to paste, and ask nobody.
+    #[arg(long, conflicts_with_all = ["browser", "device", "paste"])]
+    setup: bool,
     /// Only show the address; open no browser.
     #[arg(long)]
     no_open: bool,
@@ -59,6 +63,10 @@ pub fn run(file: Option<&Path>, args: Args) -> ExitCode {
         Ok(account) => account,
         Err(text) => return exit::fail(exit::USAGE, text),
     };
+    if args.setup {
+        println!("{}", setup::text(&account, None));
+        return ExitCode::SUCCESS;
+    }
     let Some(login) = Login::new(&account) else {
         let text = format!(
             "nobody signs in for account {:?}: its grant is neither \"authorization_code\" nor \"device_code\"",
@@ -82,6 +90,9 @@ pub fn run(file: Option<&Path>, args: Args) -> ExitCode {
                 let code = exit::fail(exit::FAILED, &error);
                 if let Some(remedy) = remedy {
                     eprintln!("remedy: {remedy}");
+                }
+                if error.is_administrators() {
+                    eprintln!("what is to be set up there: submitd login {} --setup", account.name);
                 }
                 code
             }

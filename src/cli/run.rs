@@ -56,6 +56,7 @@ async fn serve(config: Config, file: Option<&Path>) -> ExitCode {
             return ExitCode::from(exit::TEMPORARY);
         }
     };
+    signals.heard_from_now_on();
     tell(&[NotifyState::Ready, NotifyState::Status(&app.status())]);
     let mut watchdog = Watchdog::new();
     let mut is_broken = false;
@@ -176,15 +177,19 @@ struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
+    starting: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// The second SIGTERM or SIGINT ends the process inside the signal's own context, so that even a
-    /// stuck runtime cannot hold it.
+    /// A SIGTERM or SIGINT during the start, which may wait for a disk, and the second one afterwards end the
+    /// process inside the signal's own context, so that even a stuck runtime cannot hold it. A start leaves
+    /// nothing undone.
     fn register() -> std::io::Result<Self> {
+        let starting = Arc::new(AtomicBool::new(true));
         let stopping = Arc::new(AtomicBool::new(false));
         for number in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(number, 0, starting.clone())?;
             let code = i32::from(exit::FAILED);
             signal_hook::flag::register_conditional_shutdown(number, code, stopping.clone())?;
         }
@@ -192,8 +197,14 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            starting,
             stopping,
         })
+    }
+
+    /// The start is over: what comes now is waited for by [`Signals::next`].
+    fn heard_from_now_on(&self) {
+        self.starting.store(false, Ordering::SeqCst);
     }
 
     async fn next(&mut self) -> Wish {

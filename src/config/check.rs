@@ -477,6 +477,10 @@ client_secret = "hunter2"
                 r#"9:11: listener: address: 127.0.0.1:25 is there twice; give each its own"#,
             ),
             (
+                "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"",
+                r#"11:11: listener: address: 127.0.0.1:0 is there twice; give each its own"#,
+            ),
+            (
                 "[[listener]]\nclients = []",
                 r#"9:11: listener: clients: nobody could connect; write "127.0.0.0/8", "::1""#,
             ),

@@ -8,8 +8,9 @@ use super::section::{Found, Seen};
 use super::tree::{Node, Origin, Table, Value};
 use config::{Environment, Source, ValueKind};
 
-/// Variables that are no keys: the command line reads them.
-const NOT_KEYS: [&str; 5] = ["config", "log", "sendmail_address", "vault_key", "vault_key_file"];
+/// Variables that are no keys: the command line reads them, and the log of a development build.
+const NOT_KEYS: [&str; 6] =
+    ["config", "log", "sendmail_address", "test_libraries", "vault_key", "vault_key_file"];
 
 /// Keys of which one replaces the others: the environment's one must win over the file's other.
 const ALTERNATIVES: [&[&str]; 3] = [

@@ -63,9 +63,11 @@ words!(TransportWord { "smtp" => Smtp, "graph" => Graph, "auto" => Auto } later 
 words!(Strangers { "refuse" => Refuse, "rewrite" => Rewrite } later {});
 words!(Upload { "off" => Off, "on" => On } later {});
 
-/// A request takes 4 MB, and the message is in it as base64 of base64. Field reports found the end at
-/// 2,240 KB: larger ones were answered 200 and not sent.
-const ONE_REQUEST: u64 = 2_200_000;
+impl Graph {
+    /// Octets of a message that surely goes in one request, which takes 4 MB with the message as base64 in it.
+    /// Field reports found the end at 2,240 KB: larger ones were answered 200 and not sent.
+    pub const ONE_REQUEST: u64 = 2_200_000;
+}
 
 impl Transport {
     /// What is known of Graph, where the account may use it.
@@ -159,7 +161,8 @@ pub(super) fn transport(
     let recipients = section.or("recipients", Strangers::Refuse);
     let upload = section.or("upload", Upload::Off);
     let scope = section.or("scope", usual_scope(asked, root, upload));
-    let max_size = section.within("max_size", Size(ONE_REQUEST), Size(64 << 10)..=Size(150 << 20));
+    let max_size =
+        section.within("max_size", Size(Graph::ONE_REQUEST), Size(64 << 10)..=Size(150 << 20));
     if url.as_ref().is_some_and(|url| !is_safe(url, false)) {
         let wrong = plain_http();
         section.wrong("url", wrong.what, wrong.remedy);
@@ -231,7 +234,7 @@ mod tests {
             assert!(!graph.is_me);
             assert_eq!(app.upstream.connections, Limit::AtMost(4));
             assert!(!app.upstream.binarymime, "nothing says what Graph does with it");
-            assert_eq!(app.max_message_size(true), ONE_REQUEST);
+            assert_eq!(app.max_message_size(true), Graph::ONE_REQUEST);
         }
         let person = "grant = \"device_code\"\ntransport = \"graph\"";
         let own = account(person, "upload = \"on\"");
@@ -256,7 +259,7 @@ mod tests {
         assert_eq!(auto.upstream.connections, Limit::AtMost(3));
         assert_eq!(auto.transport.audience(), Audience::Smtp);
         assert_eq!(auto.max_message_size(false), 35 << 20);
-        assert_eq!(auto.max_message_size(true), ONE_REQUEST);
+        assert_eq!(auto.max_message_size(true), Graph::ONE_REQUEST);
     }
 
     #[test]

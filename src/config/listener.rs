@@ -169,9 +169,8 @@ pub(super) fn listeners(
     let mut all = Vec::new();
     for section in sections {
         let listener = listener(&section, around, names);
-        let is_fixed =
-            |door: &ListenAddress| !matches!(door, ListenAddress::Tcp(at) if at.port() == 0);
-        for door in listener.doors().filter(is_fixed) {
+        // Port 0 too: doors are told apart by what is written.
+        for door in listener.doors() {
             let what = format!("{door} is there twice");
             if !bound.insert(door) {
                 section.wrong("address", what, "give each its own");

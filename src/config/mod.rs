@@ -48,7 +48,7 @@ pub use graph::{Graph, Transport, Upload};
 pub use limit::Limit;
 pub use listener::{Direct, ListenAddress, ListenerTls, Mode, TlsStart, TlsVersion};
 pub use login::{Login, Sasl};
-pub use network::Network;
+pub use network::{Network, is_this_machine};
 pub use notify::{Hook, Notify};
 pub use problem::{Excerpt, Place, Problem, Problems};
 pub use proxy::{HttpProxy, Proxy, ProxyScheme};

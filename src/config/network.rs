@@ -159,13 +159,17 @@ pub(super) fn plain_http() -> Wrong {
 /// addresses, which no router passes on, are those of a host's own identity: 169.254.169.254 on virtual
 /// machines, 169.254.129.0/24 and its neighbours on App Service for Linux.
 pub(super) fn is_safe(url: &url::Url, link_local: bool) -> bool {
-    let is_local = match url.host() {
+    url.scheme() == "https" || url.scheme() == "http" && is_this_machine(url, link_local)
+}
+
+/// Whether a URL names this machine; with `link_local` also what only this machine's host reaches.
+pub fn is_this_machine(url: &url::Url, link_local: bool) -> bool {
+    match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(ip)) => ip.is_loopback() || link_local && ip.is_link_local(),
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
-    };
-    url.scheme() == "https" || url.scheme() == "http" && is_local
+    }
 }
 
 /// The token endpoint: https, or plain http to this machine.

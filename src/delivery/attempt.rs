@@ -314,6 +314,11 @@ impl Body for Source {
     ) -> Pin<Box<dyn Future<Output = Result<Option<bytes::Bytes>, String>> + Send + '_>> {
         Box::pin(async { self.0.chunk().await.map_err(|error| error.to_string()) })
     }
+
+    fn again(&mut self, from: u64) -> Result<(), String> {
+        self.0.again(from);
+        Ok(())
+    }
 }
 
 /// Who is to be sent to in one transaction of at most `most`: those who had no turn in this round, or

@@ -88,7 +88,9 @@ pub fn judge(failure: &Failure) -> Verdict {
         Fault::Reply(reply) => judge_reply(failure.stage, reply),
         Fault::Login(reply) => judge_login(reply),
         Fault::NotOffered(what) => judge_missing(what, failure.stage),
-        Fault::TooLarge { .. } => Verdict::Bounce { status: Enhanced(5, 3, 4), known: None },
+        Fault::TooLarge { .. } | Fault::Oversize { .. } => {
+            Verdict::Bounce { status: Enhanced(5, 3, 4), known: None }
+        }
         Fault::Unfit(_) => Verdict::Bounce { status: Enhanced(5, 6, 0), known: None },
         Fault::Http { status, code, text, retry_after } => {
             judge_http(failure.stage, *status, graph::find(*status, code, text), *retry_after)
@@ -243,6 +245,10 @@ pub fn explain(failure: &Failure) -> Option<&'static str> {
             "an address or header holds characters beyond ASCII, which the server does not take",
         ),
         Fault::TooLarge { .. } => Some("the mail is larger than the server takes"),
+        Fault::Oversize { .. } => Some(
+            "Graph takes larger mail only with upload = \"on\" in [account.graph] (needs Mail.ReadWrite), and only what lies in files beside \
+             its text, neither signed nor encrypted; transport = \"smtp\" takes it as it is",
+        ),
         Fault::Unfit(_) => Some(
             "Graph delivers to whom the header names and knows no envelope: let the program name exactly its recipients, or write \
              recipients = \"rewrite\" into [account.graph], or use transport = \"smtp\"",
@@ -404,6 +410,10 @@ mod tests {
             panic!("busy")
         };
         assert_eq!(retry_after, Some(Duration::from_secs(30)));
+        for stage in [Stage::Body, Stage::Posted] {
+            let fault = Fault::Oversize { size: 3_000_000, why: "Graph answered 200" };
+            assert_eq!(word(&judge(&Failure { stage, fault })), "bounce 5.3.4");
+        }
         let unfit = Failure { stage: Stage::Body, fault: Fault::Unfit("strangers".into()) };
         assert_eq!(word(&judge(&unfit)), "bounce 5.6.0");
     }

@@ -30,6 +30,9 @@ pub fn explanation(failure: &Failure, known: Option<&'static Known>, rules: &Rul
                 sentence(remedy).trim_end_matches('.')
             ));
         }
+        (Some(remedy), fault @ Fault::Oversize { .. }) => {
+            return sentence(&format!("{fault}. What to do: {remedy}"));
+        }
         (Some(words), _) => return sentence(words),
         (None, _) => {}
     }

@@ -215,7 +215,7 @@ pub static ROWS: &[Row] = &[
     admin(
         &[7000229],
         "the application has no service principal in this tenant",
-        "an administrator of {tenant} runs: New-MgServicePrincipal -AppId {client_id}",
+        "an administrator of {tenant} runs: New-MgServicePrincipal -AppId {'client_id'}",
     ),
     admin(
         &[7000112, 70001],

@@ -124,7 +124,7 @@ pub static ROWS: &[Known] = &[
         treatment: Account,
         class: Administrator,
         meaning: "authenticated SMTP is switched off for the whole tenant; the switch applies to OAuth2 too",
-        remedy: "allow it for this mailbox: Set-CASMailbox -Identity {mailbox} -SmtpClientAuthenticationDisabled $false \
+        remedy: "allow it for this mailbox: Set-CASMailbox -Identity {'mailbox'} -SmtpClientAuthenticationDisabled $false \
                  (or for all: Set-TransportConfig -SmtpClientAuthenticationDisabled $false); it takes some minutes",
     },
     Known {
@@ -136,7 +136,7 @@ pub static ROWS: &[Known] = &[
         treatment: Account,
         class: Administrator,
         meaning: "authenticated SMTP is switched off for this mailbox",
-        remedy: "Set-CASMailbox -Identity {mailbox} -SmtpClientAuthenticationDisabled $false (admin centre: Users, \
+        remedy: "Set-CASMailbox -Identity {'mailbox'} -SmtpClientAuthenticationDisabled $false (admin centre: Users, \
                  {mailbox}, Mail, Manage email apps, Authenticated SMTP); it takes some minutes",
     },
     Known {
@@ -274,7 +274,7 @@ pub static ROWS: &[Known] = &[
         remedy: "check in this order: {mailbox} exists and is the mailbox meant; the token is for Exchange (scope \
                  https://outlook.office365.com/.default or SMTP.Send, never Graph); for an application \
                  New-ServicePrincipal was given the object id of the enterprise application, not of the registration; \
-                 Add-MailboxPermission -Identity {mailbox} -User <service principal> -AccessRights FullAccess. New \
+                 Add-MailboxPermission -Identity {'mailbox'} -User <service principal> -AccessRights FullAccess. New \
                  permissions may take two hours. `submitd check {account}` reads the token and says which it is",
     },
     Known {
@@ -310,7 +310,7 @@ pub static ROWS: &[Known] = &[
         class: Administrator,
         meaning: "the server does not count this connection as signed in",
         remedy: "check host and port of [account.upstream] of account {account} (smtp.office365.com:587) and that \
-                 authenticated SMTP is on: Set-CASMailbox -Identity {mailbox} -SmtpClientAuthenticationDisabled $false",
+                 authenticated SMTP is on: Set-CASMailbox -Identity {'mailbox'} -SmtpClientAuthenticationDisabled $false",
     },
     Known {
         name: "starttls-required",
@@ -479,7 +479,7 @@ pub static ROWS: &[Known] = &[
         treatment: Account,
         class: Administrator,
         meaning: "the sending mailbox {mailbox} is full: every mail sent leaves a copy in Sent Items",
-        remedy: "empty Sent Items of {mailbox}, and keep no copies: Set-Mailbox {mailbox} \
+        remedy: "empty Sent Items of {mailbox}, and keep no copies: Set-Mailbox {'mailbox'} \
                  -MessageCopyForSMTPClientSubmissionEnabled $false",
     },
     Known {
@@ -491,7 +491,7 @@ pub static ROWS: &[Known] = &[
         treatment: Account,
         class: Administrator,
         meaning: "the sending mailbox {mailbox} is full: every mail sent leaves a copy in Sent Items",
-        remedy: "empty Sent Items of {mailbox}, and keep no copies: Set-Mailbox {mailbox} \
+        remedy: "empty Sent Items of {mailbox}, and keep no copies: Set-Mailbox {'mailbox'} \
                  -MessageCopyForSMTPClientSubmissionEnabled $false",
     },
     // ---- crowded: fewer connections
@@ -696,7 +696,7 @@ pub static ROWS: &[Known] = &[
         class: Administrator,
         meaning: "{mailbox} may not send with the From address of this mail",
         remedy: "let the program write {mailbox} into From, or allow the other address: Add-RecipientPermission <address> \
-                 -AccessRights SendAs -Trustee {mailbox}",
+                 -AccessRights SendAs -Trustee {'mailbox'}",
     },
     Known {
         name: "send-as-denied",
@@ -708,7 +708,7 @@ pub static ROWS: &[Known] = &[
         class: Administrator,
         meaning: "{mailbox} may not send with the sender address of this mail",
         remedy: "let the program send as {mailbox}, or allow the other address: Add-RecipientPermission <address> \
-                 -AccessRights SendAs -Trustee {mailbox}",
+                 -AccessRights SendAs -Trustee {'mailbox'}",
     },
     Known {
         name: "send-on-behalf-denied",
@@ -720,7 +720,7 @@ pub static ROWS: &[Known] = &[
         class: Administrator,
         meaning: "{mailbox} may not send on behalf of the From address of this mail",
         remedy: "let the program write {mailbox} into From, or allow it: Set-Mailbox <address> -GrantSendOnBehalfTo \
-                 {mailbox}",
+                 {'mailbox'}",
     },
     Known {
         name: "google-unauthenticated-sender",
@@ -765,7 +765,7 @@ pub static ROWS: &[Known] = &[
         treatment: Refuse,
         class: Administrator,
         meaning: "the mail is larger than {mailbox} may send",
-        remedy: "send less, or raise the limit: Set-Mailbox {mailbox} -MaxSendSize 150MB (attachments grow by a third on \
+        remedy: "send less, or raise the limit: Set-Mailbox {'mailbox'} -MaxSendSize 150MB (attachments grow by a third on \
                  the way)",
     },
     Known {
@@ -777,7 +777,7 @@ pub static ROWS: &[Known] = &[
         treatment: Refuse,
         class: Administrator,
         meaning: "the mail, or its header, is larger than the server takes",
-        remedy: "send less, or raise the limit: Set-Mailbox {mailbox} -MaxSendSize 150MB (attachments grow by a third on \
+        remedy: "send less, or raise the limit: Set-Mailbox {'mailbox'} -MaxSendSize 150MB (attachments grow by a third on \
                  the way)",
     },
     Known {

@@ -54,7 +54,7 @@ pub static ROWS: &[Known] = &[
         MAIL,
         "{mailbox} may not send with the From address of this mail",
         "let the program write {mailbox} into From, or allow the other address: Add-RecipientPermission <address> \
-         -AccessRights SendAs -Trustee {mailbox}",
+         -AccessRights SendAs -Trustee {'mailbox'}",
     ),
     row(
         "graph-send-on-behalf-denied",
@@ -62,7 +62,7 @@ pub static ROWS: &[Known] = &[
         &["errorsendonbehalf"],
         MAIL,
         "{mailbox} may not send on behalf of the From address of this mail",
-        "let the program write {mailbox} into From, or allow it: Set-Mailbox <address> -GrantSendOnBehalfTo {mailbox}",
+        "let the program write {mailbox} into From, or allow it: Set-Mailbox <address> -GrantSendOnBehalfTo {'mailbox'}",
     ),
     row(
         "graph-cannot-submit",
@@ -103,7 +103,7 @@ pub static ROWS: &[Known] = &[
         &["errormessagesizeexceeded"],
         MAIL,
         "the message is larger than {mailbox} may send",
-        "raise it: Set-Mailbox {mailbox} -MaxSendSize 35MB, or send less",
+        "raise it: Set-Mailbox {'mailbox'} -MaxSendSize 35MB, or send less",
     ),
     row(
         "graph-request-too-large",

@@ -73,7 +73,7 @@ pub static NO_ROLE: Row = row(
     "no-role",
     Administrator,
     "the token carries no permission, so only a role in Exchange could let it in, and none does for this mailbox",
-    "in Exchange Online PowerShell: Test-ServicePrincipalAuthorization -Identity {object_id} -Resource {mailbox} must \
+    "in Exchange Online PowerShell: Test-ServicePrincipalAuthorization -Identity {'object_id'} -Resource {'mailbox'} must \
      show Application SMTP.SendAsApp with InScope True; if it does not, submitd check --setup {account} prints the \
      role to assign. New roles may take two hours",
 );
@@ -92,8 +92,8 @@ pub static USER: Row = row(
     "the token belongs to {user}, not to {mailbox}",
     "sign in as {mailbox}, or set `mailbox` of account \"{account}\" to {user}, unless that is only the sign-in name of \
      the same mailbox; where {mailbox} is a shared mailbox: \
-     Add-MailboxPermission -Identity {mailbox} -User {user} -AccessRights FullAccess, and \
-     Add-RecipientPermission -Identity {mailbox} -Trustee {user} -AccessRights SendAs",
+     Add-MailboxPermission -Identity {'mailbox'} -User {'user'} -AccessRights FullAccess, and \
+     Add-RecipientPermission -Identity {'mailbox'} -Trustee {'user'} -AccessRights SendAs",
 );
 /// Of another directory than the one asked.
 pub static TENANT: Row = row(
@@ -118,8 +118,8 @@ pub static APPLICATION: Row = row(
      application has no permission on {mailbox}, or there is no such mailbox, or what was changed is not in force yet",
     "in Exchange Online PowerShell: Get-ServicePrincipal | Format-List AppId,ObjectId must show {client_id} with \
      {object_id} (the enterprise application's; that of the app registration is a frequent mistake). If not: \
-     Remove-ServicePrincipal -Identity <the ObjectId shown>; New-ServicePrincipal -AppId {client_id} -ObjectId \
-     {object_id} -DisplayName submitd. Then Add-MailboxPermission -Identity {mailbox} -User {object_id} -AccessRights \
+     Remove-ServicePrincipal -Identity <the ObjectId shown>; New-ServicePrincipal -AppId {'client_id'} -ObjectId \
+     {'object_id'} -DisplayName submitd. Then Add-MailboxPermission -Identity {'mailbox'} -User {'object_id'} -AccessRights \
      FullAccess (where the application has a role in Exchange instead, take SMTP.SendAsApp away from its API \
      permissions), and wait: up to two hours",
 );
@@ -128,8 +128,8 @@ pub static PERSON: Row = row(
     "person-refused",
     Administrator,
     "the token is right (audience, scope, user), so {mailbox} has no mailbox, no licence, or no authenticated SMTP",
-    "in Exchange Online PowerShell: Get-CASMailbox -Identity {mailbox} | Format-List SmtpClientAuthenticationDisabled; \
-     Set-CASMailbox -Identity {mailbox} -SmtpClientAuthenticationDisabled $false; check the licence in Microsoft 365 \
+    "in Exchange Online PowerShell: Get-CASMailbox -Identity {'mailbox'} | Format-List SmtpClientAuthenticationDisabled; \
+     Set-CASMailbox -Identity {'mailbox'} -SmtpClientAuthenticationDisabled $false; check the licence in Microsoft 365 \
      admin center > Users > {mailbox}",
 );
 

@@ -4,16 +4,20 @@
 
 pub mod address;
 pub mod addressed;
+pub mod apart;
 pub mod bounce;
 pub mod envelope;
 pub mod header;
 pub mod id;
 pub mod local;
 pub mod mailbox;
+pub mod outline;
+pub mod part;
 pub mod pattern;
 pub mod received;
 pub mod recipients;
 pub mod rewrite;
+pub mod transfer;
 
 pub use address::Address;
 pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};

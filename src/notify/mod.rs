@@ -154,24 +154,32 @@ impl Announcer {
         // One at a time: a storm of events must not become a storm of processes.
         while let Some(at) = self.ledger.untold.iter().position(|untold| untold.by_command) {
             let event = self.ledger.untold[at].event.clone();
-            self.tell_by_command(&event).await;
+            let heard = self.tell_by_command(&event).await;
             self.ledger.untold[at].by_command = false;
             self.ledger.untold.retain(|untold| untold.by_mail || untold.by_command);
             self.save().await;
+            // Said when it is noted: whoever stops us at this line is not told again.
+            if let Some((end, output)) = heard {
+                self.report(&event, end, &output);
+            }
         }
     }
 
-    async fn tell_by_command(&self, event: &Event) {
+    async fn tell_by_command(&self, event: &Event) -> Option<(hook::End, String)> {
+        let hook = self.terms.notify.command.as_ref()?;
+        let json = event.json(&self.terms.hostname);
+        Some(hook::run(hook, event, &json, self.terms.notify.command_timeout).await)
+    }
+
+    fn report(&self, event: &Event, end: hook::End, output: &str) {
         let Some(hook) = &self.terms.notify.command else { return };
         let (kind, account) = (event.kind.as_str(), event.account.as_str());
-        let json = event.json(&self.terms.hostname);
-        let bound = self.terms.notify.command_timeout;
         let program = hook.program.display();
-        match hook::run(hook, event, &json, bound).await {
-            (hook::End::Well, output) => {
+        match end {
+            hook::End::Well => {
                 tracing::info!(event = kind, account, %program, output, "the command was told");
             }
-            (hook::End::Badly(how), output) => {
+            hook::End::Badly(how) => {
                 tracing::error!(event = kind, account, %program, output,
                     "the command of [notify] {how}; nobody is told through it");
             }

@@ -8,7 +8,8 @@
 use super::request::{self, BY_ASSERTION, application_form, asking, bearer_form, scopes, secrets};
 use super::response::{self, Answer, Fault, Granted, MOST_OCTETS};
 use super::{assertion, broker, managed};
-use crate::config::{Account, Application, Grant, HttpProxy, OAuth, Proof, Proxy};
+use crate::config::{Account, Application, Grant, HttpProxy, OAuth, Proof, is_this_machine};
+use crate::http;
 use crate::secret::Secret;
 use crate::tls;
 use oauth2::{
@@ -16,7 +17,6 @@ use oauth2::{
     ResourceOwnerUsername,
 };
 use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -221,14 +221,7 @@ pub(super) fn no_token() -> Fault {
 
 /// `of_host`: the endpoint belongs to the machine we run on, at a loopback or link-local address.
 fn way(url: &url::Url, oauth: &OAuth, of_host: bool) -> Result<Way, Fault> {
-    let local = match url.host() {
-        Some(url::Host::Ipv4(address)) => {
-            address.is_loopback() || of_host && address.is_link_local()
-        }
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    };
+    let local = is_this_machine(url, of_host);
     let plain = url.scheme() != "https";
     if plain && !local {
         return Err(Fault::Trust("the token endpoint is not https".to_owned()));
@@ -242,30 +235,16 @@ fn build(way: &Way) -> Result<reqwest::Client, Fault> {
     // Over plain HTTP, hence loopback, nothing is verified and no file is needed.
     let ca_file = way.ca_file.as_deref().filter(|_| !way.plain);
     let trust = tls::client_config(ca_file).map_err(|error| Fault::Trust(error.to_string()))?;
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(trust.as_ref().clone())
-        .redirect(reqwest::redirect::Policy::none())
-        .https_only(!way.plain)
+    let way = http::Way {
+        trust: &trust,
+        proxy: &way.proxy,
+        is_plain: way.plain,
         // Where there is no metadata service, nobody refuses the connection either.
-        .connect_timeout(Duration::from_secs(if way.brief { 3 } else { 10 }))
+        connect_timeout: Duration::from_secs(if way.brief { 3 } else { 10 }),
         // Tokens are asked for about once an hour.
-        .pool_idle_timeout(Duration::from_secs(20))
-        .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
-    let builder = match &way.proxy {
-        HttpProxy::Environment => builder,
-        HttpProxy::None => builder.no_proxy(),
-        HttpProxy::By(proxy) => builder.no_proxy().proxy(by(proxy)?),
+        idle_timeout: Duration::from_secs(20),
     };
-    builder.build().map_err(|error| Fault::Trust(chain(&error)))
-}
-
-fn by(proxy: &Proxy) -> Result<reqwest::Proxy, Fault> {
-    let by = reqwest::Proxy::all(proxy.to_string());
-    let by = by.map_err(|error| Fault::Trust(format!("{proxy}: {}", chain(&error))))?;
-    Ok(match &proxy.login {
-        Some((user, password)) => by.basic_auth(user, password.expose()),
-        None => by,
-    })
+    http::client(way).map_err(|what| Fault::Trust(response::plain(&what, &[])))
 }
 
 /// The way out for the `oauth2` crate: it would drop status and `Retry-After`, so refusals are
@@ -339,31 +318,36 @@ fn unreachable(error: reqwest::Error, timeout: Duration) -> Fault {
             let tls::Distrust { what, remedy } = tls::in_words(refusal, &host);
             Fault::Unreachable(format!("{what}; {remedy}"))
         }
-        None => Fault::Unreachable(chain(&error)),
+        None => Fault::Unreachable(response::plain(&http::causes(&error), &[])),
     }
-}
-
-/// The causes in one line; the outermost alone says only "error sending request".
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    response::plain(&text, &[])
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::stand_in::app_only;
     use super::*;
+    use crate::config::Proxy;
     use crate::diagnosis::Class;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn plain_http_goes_where_the_configuration_lets_it_and_past_every_proxy() {
+        for (url, of_host, is_good) in [
+            ("http://127.0.0.1:8080/token", false, true),
+            ("http://[::1]/token", false, true),
+            ("http://LOCALHOST/token", false, true),
+            ("http://idp.localhost/token", false, true),
+            ("http://169.254.169.254/token", true, true),
+            ("http://169.254.169.254/token", false, false),
+            ("http://10.0.0.1/token", true, false),
+            ("http://localhost.example/token", false, false),
+        ] {
+            let url = url::Url::parse(url).unwrap();
+            let way = way(&url, &app_only("erp", &url).oauth, of_host);
+            let proxy = way.map(|way| way.proxy).ok();
+            assert_eq!(proxy, is_good.then_some(HttpProxy::None), "{url} {of_host}");
+        }
+    }
 
     /// A TLS server with a certificate of its own for `localhost`; the certificate in PEM.
     async fn tls_stand_in() -> (url::Url, String) {

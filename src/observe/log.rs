@@ -3,7 +3,8 @@
 //! A mail's life is told by lines that carry its queue id in the field `id`. No line holds a secret, a
 //! token, a subject or a body: see `redact` and `crate::secret`. What the libraries under us say is no part
 //! of that promise (at `trace` an HTTP library may tell what it sends), so below `warn` they are not heard,
-//! whatever the level.
+//! whatever the level. Tests look for secrets in what they say all the same: a development build lets them
+//! through where [`HEAR_LIBRARIES`] is set, a release build has no such door.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -27,6 +28,9 @@ pub enum Shape {
     Text,
 }
 
+/// The variable that lets a development build hear the libraries.
+pub const HEAR_LIBRARIES: &str = "SUBMITD_TEST_LIBRARIES";
+
 type Filter = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 static FILTER: OnceLock<Filter> = OnceLock::new();
 
@@ -41,7 +45,7 @@ pub fn start(shape: Shape, filter: &str) -> Result<(), String> {
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let terminal = std::io::stderr().is_terminal();
-    let registry = tracing_subscriber::registry().with(filter).with(ours_or_urgent());
+    let registry = tracing_subscriber::registry().with(filter).with(heard(hears_libraries()));
     let started = match shape {
         Shape::Json => registry.with(layer.json().flatten_event(true)).try_init(),
         Shape::Auto if !terminal && goes_to_journal() => {
@@ -69,10 +73,15 @@ pub fn set_filter(filter: &str) -> Result<(), String> {
     }
 }
 
-/// Lets our own lines pass, and of others' the warnings and errors.
-fn ours_or_urgent() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
-    tracing_subscriber::filter::filter_fn(|line| {
-        *line.level() <= Level::WARN || line.target().split("::").next() == Some("submitd")
+fn hears_libraries() -> bool {
+    cfg!(debug_assertions) && std::env::var_os(HEAR_LIBRARIES).is_some()
+}
+
+/// Lets our own lines pass, and of others' the warnings and errors; `all` of them where that is asked for.
+fn heard(all: bool) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    tracing_subscriber::filter::filter_fn(move |line| {
+        let is_ours = || line.target().split("::").next() == Some("submitd");
+        all || *line.level() <= Level::WARN || is_ours()
     })
 }
 
@@ -142,7 +151,7 @@ mod tests {
             .with_writer(move || Sink(sink.clone()));
         let registry = tracing_subscriber::registry()
             .with(parse("trace,hyper=trace").expect("filter"))
-            .with(ours_or_urgent())
+            .with(heard(false))
             .with(layer);
         tracing::subscriber::with_default(registry, || {
             tracing::trace!(target: "submitd::smtp", "ours");

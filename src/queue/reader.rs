@@ -1,15 +1,18 @@
 //! Reading the body of a queued mail.
 //!
 //! It promises that a damaged body is never read to its end: the checksum is compared before the last
-//! octets are handed out. Memory stays flat: a chunk is with the caller, the next one on its way.
+//! octets are handed out, wherever reading began. Memory stays flat: a chunk is with the caller, the next one
+//! on its way.
 
 use super::body::CHUNK;
 use super::{StoreError, row};
 use bytes::Bytes;
 use ring::digest;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Told when a body turns out damaged while it is read.
@@ -18,12 +21,25 @@ pub(super) type Alarm = Box<dyn Fn(&str) + Send + Sync>;
 /// Reads a body in chunks.
 pub struct Reader {
     source: Source,
+    now: Now,
     size: u64,
     alarm: Option<Alarm>,
 }
 
+/// Where the octets lie.
 enum Source {
-    Memory(Option<Bytes>),
+    Memory(Bytes),
+    File {
+        file: Arc<File>,
+        expected: [u8; 32],
+        /// The checksum was compared: what is read again need not be.
+        is_verified: bool,
+    },
+}
+
+/// What comes next.
+enum Now {
+    Memory(Bytes),
     /// The next chunk is read while the last one is sent.
     File(JoinHandle<io::Result<Stretch>>),
     Ended,
@@ -31,10 +47,11 @@ enum Source {
 
 /// A body file read up to some point.
 struct Stretch {
-    file: File,
-    left: u64,
-    context: digest::Context,
-    expected: [u8; 32],
+    file: Arc<File>,
+    at: u64,
+    size: u64,
+    /// What came so far, and what all of it must come to; none where that is known.
+    check: Option<(digest::Context, [u8; 32])>,
     chunk: Vec<u8>,
 }
 
@@ -48,16 +65,33 @@ impl Reader {
     /// Octets that were verified or are in the memory they were hashed from.
     pub(super) fn of_octets(octets: Bytes) -> Self {
         let size = octets.len() as u64;
-        let source = Source::Memory(Some(octets).filter(|octets| !octets.is_empty()));
-        Self { source, size, alarm: None }
+        Self { now: Now::Memory(octets.clone()), source: Source::Memory(octets), size, alarm: None }
     }
 
     /// A file whose length was compared; must be called within the runtime.
     pub(super) fn of_file(file: File, size: u64, expected: [u8; 32], alarm: Alarm) -> Self {
-        let context = digest::Context::new(&digest::SHA256);
-        let stretch = Stretch { file, left: size, context, expected, chunk: Vec::new() };
-        let source = Source::File(spawn_blocking(|| stretch.read_on()));
-        Self { source, size, alarm: Some(alarm) }
+        let source = Source::File { file: Arc::new(file), expected, is_verified: false };
+        let mut reader = Self { source, now: Now::Ended, size, alarm: Some(alarm) };
+        reader.again(0);
+        reader
+    }
+
+    /// Begins again: the next chunk starts with this octet. Must be called within the runtime.
+    pub fn again(&mut self, from: u64) {
+        let from = from.min(self.size);
+        self.now = match &self.source {
+            Source::Memory(octets) => {
+                Now::Memory(octets.slice(usize::try_from(from).unwrap_or(octets.len())..))
+            }
+            Source::File { file, expected, is_verified } => {
+                let (file, size) = (Arc::clone(file), self.size);
+                let check = digest::Context::new(&digest::SHA256);
+                let check = (!is_verified).then_some((check, *expected));
+                Now::File(spawn_blocking(move || {
+                    Stretch::begin(file, size, check, from)?.read_on()
+                }))
+            }
+        };
     }
 
     /// Octets of the whole body.
@@ -71,12 +105,14 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] where it cannot be read or the checksum is wrong.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
-        match &mut self.source {
-            Source::Memory(octets) => Ok(octets.take()),
-            Source::Ended => Ok(None),
-            Source::File(read) => {
+        match &mut self.now {
+            Now::Memory(octets) => {
+                Ok(Some(std::mem::take(octets)).filter(|octets| !octets.is_empty()))
+            }
+            Now::Ended => Ok(None),
+            Now::File(read) => {
                 let read = read.await;
-                self.source = Source::Ended;
+                self.now = Now::Ended;
                 let stretch =
                     read.map_err(|_| StoreError("reading the body was stopped".into()))?;
                 self.advance(stretch)
@@ -88,8 +124,10 @@ impl Reader {
         match stretch {
             Ok(mut stretch) => {
                 let chunk = std::mem::take(&mut stretch.chunk);
-                if stretch.left > 0 {
-                    self.source = Source::File(spawn_blocking(|| stretch.read_on()));
+                if stretch.at < stretch.size {
+                    self.now = Now::File(spawn_blocking(|| stretch.read_on()));
+                } else if let Source::File { is_verified, .. } = &mut self.source {
+                    *is_verified = true;
                 }
                 Ok(Some(Bytes::from(chunk)).filter(|chunk| !chunk.is_empty()))
             }
@@ -98,7 +136,7 @@ impl Reader {
                     alarm(&error.to_string());
                 }
                 // Asked again, it must not look like the end.
-                self.source = Source::File(spawn_blocking(|| Err(io::ErrorKind::Other.into())));
+                self.now = Now::File(spawn_blocking(|| Err(io::ErrorKind::Other.into())));
                 Err(StoreError(format!("body file: {error}")))
             }
         }
@@ -106,29 +144,49 @@ impl Reader {
 }
 
 impl Stretch {
+    /// From this octet on; what is before it is read for the checksum only.
+    fn begin(
+        file: Arc<File>,
+        size: u64,
+        check: Option<(digest::Context, [u8; 32])>,
+        from: u64,
+    ) -> io::Result<Self> {
+        let at = if check.is_some() { 0 } else { from };
+        let mut stretch = Self { file, at, size, check, chunk: Vec::new() };
+        while stretch.at < from {
+            let most = stretch.most().min(usize::try_from(from - stretch.at).unwrap_or(CHUNK));
+            stretch.read(most)?;
+        }
+        Ok(stretch)
+    }
+
+    fn most(&self) -> usize {
+        usize::try_from(self.size - self.at).unwrap_or(CHUNK).min(CHUNK)
+    }
+
     fn read_on(mut self) -> io::Result<Self> {
-        let most = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
-        self.chunk = vec![0; most];
-        self.file.read_exact(&mut self.chunk)?;
-        self.context.update(&self.chunk);
-        self.left -= most as u64;
-        if self.left == 0 && row::finished(self.context.clone()) != self.expected {
+        self.read(self.most())?;
+        Ok(self)
+    }
+
+    fn read(&mut self, octets: usize) -> io::Result<()> {
+        self.chunk = vec![0; octets];
+        self.file.read_exact_at(&mut self.chunk, self.at)?;
+        self.at += octets as u64;
+        let Some((context, expected)) = &mut self.check else { return Ok(()) };
+        context.update(&self.chunk);
+        if self.at == self.size && row::finished(context.clone()) != *expected {
             let what = "the body does not match its checksum";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(self)
+        Ok(())
     }
 }
 
 /// Compares a body file with what the row says of it, all of it; for the check.
 pub(super) fn verify(path: &Path, size: u64, expected: [u8; 32]) -> io::Result<()> {
-    let file = open(path, size)?;
-    let context = digest::Context::new(&digest::SHA256);
-    let mut stretch = Stretch { file, left: size, context, expected, chunk: Vec::new() };
-    while stretch.left > 0 {
-        stretch = stretch.read_on()?;
-    }
-    Ok(())
+    let check = Some((digest::Context::new(&digest::SHA256), expected));
+    Stretch::begin(Arc::new(open(path, size)?), size, check, size).map(drop)
 }
 
 /// Whether an error says that the body is lost for good, rather than that reading failed this time.

@@ -115,6 +115,53 @@ async fn read_some(queue: &Queue, entry: &Entry) -> (Vec<u8>, Result<(), StoreEr
     }
 }
 
+#[tokio::test]
+async fn a_body_is_read_again_from_any_octet() {
+    for size in [1000, body::INLINE, 3 * body::CHUNK + 77 + body::INLINE] {
+        let (_dir, queue) = store();
+        accept(&queue, 1, size).await;
+        let entry = due(&queue, 1).await.remove(0);
+        let whole = octets(size);
+        let mut reader = queue.body(&entry).await.unwrap();
+        // First before all of it was read once, then after.
+        for from in [0, 7, size / 2, 0, size - 1, body::CHUNK.min(size), size] {
+            reader.again(from as u64);
+            let mut got = Vec::new();
+            while let Some(chunk) = reader.chunk().await.unwrap() {
+                got.extend_from_slice(&chunk);
+                if got.len() > size / 3 && from == 7 {
+                    break;
+                }
+            }
+            let expected = if from == 7 { &whole[from..from + got.len()] } else { &whole[from..] };
+            assert!(got == expected, "{size} from {from}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_body_is_not_read_to_its_end_from_any_octet() {
+    let (dir, queue) = store();
+    let size = 6 * body::CHUNK;
+    let id = accept(&queue, 1, size).await;
+    let path = dir.path().join("q/body").join(id.as_str());
+    let mut damaged = octets(size);
+    damaged[10] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let entry = due(&queue, 1).await.remove(0);
+    let mut reader = queue.body(&entry).await.unwrap();
+    reader.again((2 * body::CHUNK) as u64);
+    let mut got = 0;
+    let end = loop {
+        match reader.chunk().await {
+            Ok(Some(chunk)) => got += chunk.len(),
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(end.is_some() && got < 4 * body::CHUNK, "{end:?} after {got}");
+}
+
 fn settlement(next: Next) -> Settlement {
     let delivered = RecipientState::Delivered { reply: "250 2.6.0 queued".into() };
     let failed = RecipientState::Failed { reason: "550 5.1.1 no \"such\" user".into() };
@@ -1071,6 +1118,25 @@ async fn old_history_is_dropped() {
     assert_eq!(left, [id(2)]);
     ledger.prune(SystemTime::now() + HOUR, moment(0)).unwrap();
     assert_eq!(open_read_only(&dir.path().join("q")).unwrap().history(None, 9).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_history_that_is_young_is_bounded_by_number() {
+    let (dir, queue) = store();
+    drop(queue);
+    let conn = sqlite(dir.path());
+    conn.execute_batch(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 101500) \
+         INSERT INTO history SELECT x, 'i', 'a', '', '', 0, 1700000000000, 1, 1, 0, 0, 0 FROM n",
+    )
+    .unwrap();
+    let ledger = work::Ledger { conn, next_key: 1, used: 0 };
+    let range = |sql| ledger.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    for oldest in [1_001, 1_501, 1_501] {
+        ledger.prune(moment(0), moment(0)).unwrap();
+        assert_eq!(range("SELECT min(key) FROM history"), oldest, "a thousand at once");
+    }
+    assert_eq!(range("SELECT count(*) FROM history"), 100_000);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::random;
 use super::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -59,6 +59,8 @@ impl Default for SignIns {
 pub(super) struct Consented {
     pub(super) user: String,
     pub(super) scope: String,
+    /// Asked for: access when nobody is there, by a refresh token.
+    pub(super) offline: bool,
 }
 
 struct Code {
@@ -91,6 +93,8 @@ struct Device {
 pub(super) struct Codes {
     codes: HashMap<String, Code>,
     devices: HashMap<String, Device>,
+    /// Who has consented before; only Google asks.
+    consents: HashSet<String>,
 }
 
 /// Numbers only: the keys are the codes.
@@ -109,7 +113,9 @@ pub(super) struct Asked {
     pub(super) hint: String,
     pub(super) scope: String,
     pub(super) in_fragment: bool,
-    challenge: Option<(String, bool)>,
+    pub(super) offline: bool,
+    /// RFC 7636: the challenge, and whether it is hashed.
+    pub(super) challenge: Option<(String, bool)>,
 }
 
 /// Judges a request at the authorize endpoint; what is refused is shown as a page, nobody is redirected.
@@ -127,20 +133,32 @@ pub(super) fn ask(world: &World, tenant: &str, query: &Form) -> Result<Asked, Re
     if !redirects.iter().any(|known| is_same_redirect(known, redirect)) {
         return Err(Refusal::new(50011, &[redirect, client_id]));
     }
-    let method = field("code_challenge_method").unwrap_or("plain");
-    let challenge = field("code_challenge").map(|text| (text.to_owned(), method == "S256"));
+    let challenge = challenge(query);
     if challenge.as_ref().is_some_and(|(text, _)| !(43..=128).contains(&text.len())) {
         return Err(Refusal::new(501_491, &[]));
     }
+    let scope = required("scope")?;
     Ok(Asked {
         client_id: client_id.to_owned(),
         redirect: redirect.to_owned(),
         state: field("state").unwrap_or_default().to_owned(),
         hint: field("login_hint").unwrap_or_default().to_owned(),
-        scope: required("scope")?.to_owned(),
+        scope: scope.to_owned(),
         in_fragment: field("response_mode") == Some("fragment"),
+        offline: is_offline(scope),
         challenge,
     })
+}
+
+/// The challenge of a request, and whether it is hashed.
+pub(super) fn challenge(query: &Form) -> Option<(String, bool)> {
+    let text = query.get("code_challenge").filter(|text| !text.is_empty())?;
+    let is_hashed = query.get("code_challenge_method").is_some_and(|method| method == "S256");
+    Some((text.clone(), is_hashed))
+}
+
+fn is_offline(scope: &str) -> bool {
+    scope.split_whitespace().any(|word| word == "offline_access")
 }
 
 /// Where the application has people sent back; none for an application nobody knows.
@@ -195,7 +213,8 @@ impl Codes {
         now: SystemTime,
     ) -> String {
         let text = format!("0.AXoA{}.{}", random::base64url::<18>(), random::base64url::<480>());
-        let consented = Consented { user: user.to_owned(), scope: asked.scope.clone() };
+        let (scope, offline) = (asked.scope.clone(), asked.offline);
+        let consented = Consented { user: user.to_owned(), scope, offline };
         let code = Code {
             consented,
             client_id: asked.client_id.clone(),
@@ -207,6 +226,11 @@ impl Codes {
         };
         self.codes.insert(text.clone(), code);
         text
+    }
+
+    /// Whether this person consents for the first time.
+    pub(super) fn is_first_consent(&mut self, user: &str) -> bool {
+        self.consents.insert(user.to_lowercase())
     }
 
     /// What the code stands for; it is used up by this.
@@ -318,7 +342,8 @@ impl Codes {
             Typed::Accepted(user) => {
                 let scope = device.scope.clone();
                 self.devices.remove(device_code);
-                Ok(Consented { user, scope })
+                let offline = is_offline(&scope);
+                Ok(Consented { user, scope, offline })
             }
         }
     }

@@ -32,6 +32,15 @@ pub(super) struct Given {
     pub(super) expires_in: u64,
 }
 
+impl Given {
+    /// Its tokens.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        [Some(&self.access_token), self.refresh_token.as_ref(), self.id_token.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+}
+
 /// Judges a request and makes its tokens.
 ///
 /// # Errors
@@ -101,14 +110,14 @@ fn person(
     asked: Option<&str>,
     now: SystemTime,
 ) -> Result<Given, Refusal> {
-    let Consented { user, scope } = consented;
+    let Consented { user, scope, offline } = consented;
     world.tokens().consent(client_id, user, scope);
     let resource = user_scope(asked.unwrap_or(scope))?;
     check_consent(world, client_id, user, asked.unwrap_or_default())?;
     let owner = Owner::Mailbox(user.clone());
     let mut given = give(world, client_id, owner, resource, Some(asked.unwrap_or(scope)), now);
     let asked = |name: &str| scope.split_whitespace().any(|word| word == name);
-    given.refresh_token = given.refresh_token.filter(|_| asked("offline_access"));
+    given.refresh_token = given.refresh_token.filter(|_| *offline);
     given.id_token = asked("openid").then(|| token::identity(&world.options, client_id, user, now));
     Ok(given)
 }

@@ -1,32 +1,27 @@
-//! Token endpoints besides Entra's: those of the machines that have an identity, and Google's.
+//! Token endpoints of the machines that have an identity.
 //!
 //! | route | what |
 //! |---|---|
 //! | `GET /metadata/identity/oauth2/token` | the metadata service; with the version of Azure Arc, that |
 //! | `GET /msi/token` | App Service and Container Apps |
-//! | `POST /google/token` | Google, for service accounts |
-//! | `POST /google/revoke` | Google, takes a refresh token back (RFC 7009) |
 //!
 //! The faults of the token endpoint hold here too; `token.error` is Entra's alone.
 
 use super::cord::Cord;
 use super::token::{GRAPH, Grant, Owner, is_outlook};
-use super::web::{LIFE, endpoint, fault, form, gate, json_answer};
+use super::web::{LIFE, fault, gate, json_answer};
 use super::world::World;
-use super::{entra, proof, random};
+use super::{entra, random};
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use axum::routing::{get, post};
-use serde_json::{Value, json};
+use axum::routing::get;
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The audience of Google's mail tokens; the mail server takes them for its own.
-pub(super) const GOOGLE: &str = "https://mail.google.com/";
 
 type Asked = Query<HashMap<String, String>>;
 
@@ -35,8 +30,11 @@ pub(super) fn routes() -> axum::Router<Arc<World>> {
     axum::Router::new()
         .route("/metadata/identity/oauth2/token", get(metadata))
         .route("/msi/token", get(app_service))
-        .route("/google/token", post(google))
-        .route("/google/revoke", post(revoke))
+}
+
+/// Answers so, unless a fault was asked for.
+async fn unless_broken(world: &World, cord: &Cord, answer: impl FnOnce() -> Response) -> Response {
+    gate(world, cord, || fault(world).unwrap_or_else(answer)).await
 }
 
 async fn metadata(
@@ -45,10 +43,7 @@ async fn metadata(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Response {
-    gate(&world, &cord, || {
-        if let Some(broken) = fault(&world) {
-            return broken;
-        }
+    unless_broken(&world, &cord, || {
         if headers.get("metadata").is_none_or(|value| value != "true") {
             return refused(400, "bad_request_102", "Required metadata header not specified");
         }
@@ -66,10 +61,7 @@ async fn app_service(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Response {
-    gate(&world, &cord, || {
-        if let Some(broken) = fault(&world) {
-            return broken;
-        }
+    unless_broken(&world, &cord, || {
         let shown = headers.get("x-identity-header").and_then(|value| value.to_str().ok());
         if !shown.is_some_and(|shown| world.options.identities.identity_header.matches(shown)) {
             return json_answer(401, &json!({"statusCode": 401, "message": "Unauthorized"}));
@@ -101,6 +93,7 @@ fn arc(world: &World, asked: &HashMap<String, String>, headers: &HeaderMap) -> R
         return json_answer(500, &json!({}));
     }
     let realm = format!("Basic realm={}", file.display());
+    world.seen().add(&text);
     world.tokens().challenge(text, file);
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = axum::http::StatusCode::UNAUTHORIZED;
@@ -141,6 +134,7 @@ fn identity(world: &World, asked: &HashMap<String, String>, is_machine: bool) ->
     let life = world.faults().token.expires_in.unwrap_or(LIFE);
     let faults = world.faults().token;
     let token = world.tokens().give(&world.options, grant(life), &faults, now);
+    world.seen().add(token.expose());
     let begins = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let mut body = json!({
         "access_token": token.expose(),
@@ -158,59 +152,7 @@ fn identity(world: &World, asked: &HashMap<String, String>, is_machine: bool) ->
     json_answer(200, &body)
 }
 
-fn refused(status: u16, error: &str, words: &str) -> Response {
+/// A refusal as RFC 6749 §5.2 has it.
+pub(super) fn refused(status: u16, error: &str, words: &str) -> Response {
     json_answer(status, &json!({"error": error, "error_description": words}))
-}
-
-async fn google(
-    State(world): State<Arc<World>>,
-    ConnectInfo(cord): ConnectInfo<Cord>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: bytes::Bytes,
-) -> Response {
-    gate(&world, &cord, || {
-        if let Some(broken) = fault(&world) {
-            return broken;
-        }
-        let form = form(&headers, &body);
-        let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-        if field("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
-            return refused(400, "unsupported_grant_type", "Invalid grant_type");
-        }
-        let (here, now) = (endpoint(&headers, uri.path()), SystemTime::now());
-        let mailbox = match proof::of_service_account(&world, field("assertion"), &here, now) {
-            Ok(mailbox) => mailbox,
-            Err((status, error, words)) => return refused(status, error, words),
-        };
-        json_answer(200, &mail_token(&world, mailbox, now))
-    })
-    .await
-}
-
-async fn revoke(
-    State(world): State<Arc<World>>,
-    headers: HeaderMap,
-    body: bytes::Bytes,
-) -> Response {
-    let form = form(&headers, &body);
-    let token = form.get("token").map(String::as_str).unwrap_or_default();
-    match world.tokens().revoke_one(token) {
-        true => json_answer(200, &json!({})),
-        false => refused(400, "invalid_token", "Token expired or revoked"),
-    }
-}
-
-fn mail_token(world: &World, mailbox: String, now: SystemTime) -> Value {
-    let life = world.faults().token.expires_in.unwrap_or(LIFE);
-    let grant = Grant {
-        owner: Owner::Mailbox(mailbox),
-        client_id: world.options.identities.service_account.clone(),
-        audience: GOOGLE.to_owned(),
-        permissions: vec!["SMTP.Send".to_owned()],
-        expires_in: life,
-    };
-    let faults = world.faults().token;
-    let token = world.tokens().give(&world.options, grant, &faults, now);
-    json!({"access_token": token.expose(), "expires_in": life, "token_type": "Bearer"})
 }

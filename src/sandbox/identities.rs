@@ -26,6 +26,10 @@ pub struct Identities {
     pub identity_header: Secret,
     /// Where Azure Arc lays its challenges; without it there is no Arc.
     pub arc_key_dir: Option<PathBuf>,
+    /// The application at Google that people consent to, of the kind for a desktop.
+    pub google_client_id: String,
+    /// Its secret. Google wants one of these too, though it cannot be kept there.
+    pub google_client_secret: Secret,
     /// Address of Google's service account.
     pub service_account: String,
     /// Its key, PEM.
@@ -44,6 +48,8 @@ impl Default for Identities {
             managed_client_id: "3f2504e0-4f89-41d3-9a0c-0305e82c3301".into(),
             identity_header: Secret::new("853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a"),
             arc_key_dir: None,
+            google_client_id: "407408718192-sandbox.apps.googleusercontent.com".into(),
+            google_client_secret: Secret::new("GOCSPX-sandbox_only-not-a-real1"),
             service_account: "submitd@sandbox.iam.gserviceaccount.com".into(),
             service_account_key: Secret::new(include_str!("keys/google.key")),
         }

@@ -14,6 +14,7 @@ mod entra;
 mod exchange;
 mod fault_value;
 pub mod faults;
+mod google;
 mod graph;
 mod hosts;
 mod identities;
@@ -24,6 +25,7 @@ mod page;
 mod phrases;
 mod proof;
 mod random;
+mod seen;
 mod session;
 mod sign_in;
 mod submission;
@@ -128,7 +130,9 @@ impl Sandbox {
     /// A token of the other provider that the application trusts, good for so long.
     pub fn federated_token(&self, life: std::time::Duration) -> crate::secret::Secret {
         let now = std::time::SystemTime::now();
-        self.world.tokens().give_federated(&self.world.options.identities, now, life)
+        let token = self.world.tokens().give_federated(&self.world.options.identities, now, life);
+        self.world.seen().add(token.expose());
+        token
     }
 
     /// The authority's certificate: what a client has to trust.
@@ -179,6 +183,12 @@ impl Sandbox {
     /// The tokens that are known, access and refresh: what nobody else may ever show.
     pub fn tokens(&self) -> Vec<Secret> {
         self.world.tokens().all()
+    }
+
+    /// Everything secret that was given out or came in so far, worth something still or not: tokens, codes,
+    /// proofs, passwords, the right ones and the wrong ones. The newest ten thousand.
+    pub fn secrets(&self) -> Vec<Secret> {
+        self.world.seen().all()
     }
 
     /// Takes all access tokens back: the mail server refuses them from now on.

@@ -67,17 +67,18 @@ async fn decided(
     let chosen = fields.get("user").map(|user| user.trim()).unwrap_or_default();
     let user = consent::actual_user(&faults, chosen);
     if let Err(refusal) = consent::check_user(&world, &tenant, &user) {
-        return page(200, &consent_page(&asked, &fields, Some(&refusal)));
+        return page(200, &consent_page(&asked, &fields, Some(&refusal.page())));
     }
     let now = SystemTime::now();
     let code = world.codes().give(&asked, &tenant, &user, faults.sign_in.code_life, now);
+    world.seen().add(&code);
     let session = random::guid();
     let answer = [("code", code.as_str()), ("session_state", &session)];
     redirect(&asked, &answer, faults.sign_in.issuer.as_deref())
 }
 
 /// Back to the application. An address without a path gets a slash, as the service has it.
-fn redirect(asked: &Asked, fields: &[(&str, &str)], issuer: Option<&str>) -> Response {
+pub(super) fn redirect(asked: &Asked, fields: &[(&str, &str)], issuer: Option<&str>) -> Response {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(fields);
     if !asked.state.is_empty() {
@@ -102,10 +103,10 @@ fn redirect(asked: &Asked, fields: &[(&str, &str)], issuer: Option<&str>) -> Res
     answer
 }
 
-fn consent_page(asked: &Asked, fields: &Form, wrong: Option<&Refusal>) -> String {
+pub(super) fn consent_page(asked: &Asked, fields: &Form, wrong: Option<&str>) -> String {
     let mut body = "<h1>Sign in</h1>".to_owned();
-    if let Some(refusal) = wrong {
-        let _ = write!(body, "<p id=\"error\">{}</p>", escape(&refusal.page()));
+    if let Some(words) = wrong {
+        let _ = write!(body, "<p id=\"error\">{}</p>", escape(words));
     }
     let _ = write!(
         body,
@@ -136,7 +137,7 @@ fn trouble(refusal: &Refusal) -> String {
     )
 }
 
-fn page(status: u16, body: &str) -> Response {
+pub(super) fn page(status: u16, body: &str) -> Response {
     let text = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sign in to the sandbox</title></head>\
          <body>{body}</body></html>\n"
@@ -181,6 +182,7 @@ async fn device_code(
     let faults = world.faults().sign_in;
     let now = SystemTime::now();
     let (device_code, user_code, life) = world.codes().give_device(client_id, scope, &faults, now);
+    world.seen().add(&device_code);
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let place = format!("http://{host}/devicelogin");
     let message = format!(

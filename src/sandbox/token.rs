@@ -4,7 +4,7 @@
 //! signature is random: what counts is that the very text was given out here and has not ended.
 
 use super::faults::TokenFaults;
-use super::hosts::GOOGLE;
+use super::google::GOOGLE;
 use super::identities::Identities;
 use super::options::Options;
 use super::random;
@@ -122,7 +122,13 @@ impl Tokens {
         let grant = if faults.claims.is_empty() { grant } else { grant.with_claims(&claims) };
         let is_personal = matches!(&grant.owner, Owner::Mailbox(user)
             if options.sign_ins.personal.iter().any(|personal| personal.eq_ignore_ascii_case(user)));
-        let text = if faults.opaque || is_personal { opaque() } else { write(&claims) };
+        let text = if grant.audience == GOOGLE {
+            format!("ya29.a0{}", random::base64url::<160>())
+        } else if faults.opaque || is_personal {
+            opaque()
+        } else {
+            write(&claims)
+        };
         let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
         self.access.insert(text.clone(), (grant, ends));
         Secret::new(text)
@@ -133,6 +139,13 @@ impl Tokens {
         let text = format!("0.AXoA{}.{}", random::base64url::<24>(), random::base64url::<720>());
         self.adopt_refresh(&Secret::new(text.as_str()), user);
         Secret::new(text)
+    }
+
+    /// Makes a refresh token of Google's.
+    pub(super) fn give_google_refresh(&mut self, user: &str) -> Secret {
+        let token = Secret::new(format!("1//03{}", random::base64url::<72>()));
+        self.adopt_refresh(&token, user);
+        token
     }
 
     /// Makes a token of another provider, as Kubernetes lays it into a file.

@@ -7,7 +7,7 @@ use super::entra::{self, Form, Given};
 use super::fault_value::take;
 use super::faults::{FaultBody, Faults};
 use super::world::World;
-use super::{control, graph, hosts, random, sign_in};
+use super::{control, google, graph, hosts, random, sign_in};
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Path, State};
@@ -36,6 +36,7 @@ pub(super) async fn serve(world: Arc<World>, listener: TcpListener, stop: Cancel
         .route("/{tenant}/oauth2/v2.0/token", any(token))
         .merge(sign_in::routes())
         .merge(hosts::routes())
+        .merge(google::routes())
         .merge(graph::routes())
         .merge(control::routes())
         .with_state(world);
@@ -141,8 +142,13 @@ fn answer(
         return refused(&Refusal::new(900_561, &[method.as_str()]), None);
     }
     let here = endpoint(headers, &format!("/{tenant}/oauth2/v2.0/token"));
-    match entra::decide(world, tenant, &here, &form(headers, body), SystemTime::now()) {
+    let form = form(headers, body);
+    world.seen().add_form(&form);
+    match entra::decide(world, tenant, &here, &form, SystemTime::now()) {
         Ok(given) => {
+            for secret in given.secrets() {
+                world.seen().add(secret.expose());
+            }
             let as_text = world.faults().token.expires_in_as_text;
             let mut answer = json_answer(200, &success(&given, as_text));
             insert(answer.headers_mut(), "x-ms-request-id", &trace);

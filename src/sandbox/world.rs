@@ -9,6 +9,7 @@ use super::graph::Drafts;
 use super::mailbox::Ledger;
 use super::messages::Messages;
 use super::options::{Limits, Options};
+use super::seen::Seen;
 use super::token::Tokens;
 use serde::Serialize;
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub(super) struct World {
     tokens: Mutex<Tokens>,
     codes: Mutex<Codes>,
     drafts: Mutex<Drafts>,
+    seen: Mutex<Seen>,
     statistics: watch::Sender<Statistics>,
     faults: watch::Sender<Faults>,
 }
@@ -102,6 +104,7 @@ impl World {
             tokens: Mutex::new(tokens),
             codes: Mutex::default(),
             drafts: Mutex::default(),
+            seen: Mutex::default(),
             statistics: watch::Sender::default(),
             faults: watch::Sender::new(options.faults.clone()),
             options,
@@ -157,6 +160,11 @@ impl World {
 
     pub(super) fn drafts(&self) -> MutexGuard<'_, Drafts> {
         self.drafts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The secrets that came by.
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {

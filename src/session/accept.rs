@@ -260,7 +260,7 @@ impl Transaction {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
-            None => Outlet::Spool(shared.queue.spool()),
+            None => Outlet::spool(shared.queue.spool(), &self.permit),
             Some(Some(passage)) => Outlet::Passage(passage),
             // It was lost meanwhile, and that was said.
             Some(None) => return self.refuse(replies::TURN_LOST),
@@ -332,7 +332,11 @@ impl Transaction {
                 }
                 reply
             }
-            Message::Body(Outlet::Spool(writer)) => {
+            Message::Body(Outlet::Spool(spool)) => {
+                let writer = match spool.end(self.id, self.size) {
+                    Ok(writer) => writer,
+                    Err(reply) => return reply,
+                };
                 let submission = Intake {
                     id: self.id,
                     account: self.permit.account.name.clone(),

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tls::DoorTls;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use wire::{Wire, secure};
@@ -63,6 +64,8 @@ pub struct Shared {
     pub passages: Passages,
     terms: Arc<Terms>,
     tls: Option<Arc<DoorTls>>,
+    /// Turns to be told by a handshake that there is no place.
+    told: Semaphore,
 }
 
 impl Shared {
@@ -87,6 +90,7 @@ impl Shared {
             passages,
             terms: Arc::new(terms::terms(config, listener)),
             tls: tls.map(Arc::new),
+            told: Semaphore::new(refuse::TOLD_AT_ONCE),
         })
     }
 }

@@ -1,8 +1,15 @@
 //! Turning a connection away before it begins.
 
+use super::wire::Wire;
 use super::{Shared, replies};
 use crate::smtp::server::Dialogue;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+/// Where TLS comes first, so many at once are told by a handshake; whoever comes beyond them is not told.
+pub(super) const TOLD_AT_ONCE: usize = 8;
+/// How long such a handshake may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a connection is turned away before it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +22,32 @@ pub enum Refusal {
     NotAllowed,
 }
 
-/// Turns a connection away with one line.
-pub async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, shared: &Shared, why: Refusal) {
+/// Turns a connection away with one line, where it can be said.
+pub async fn refuse<S>(stream: S, shared: &Shared, why: Refusal)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let reply = match why {
         Refusal::TooMany => replies::TOO_MANY_CONNECTIONS,
         Refusal::TooManyOfClient => replies::TOO_MANY_OF_CLIENT,
         Refusal::NotAllowed => replies::NOT_ALLOWED,
     };
-    if shared.tls.as_ref().is_some_and(|tls| tls.is_implicit()) {
-        // A line in the clear would only be taken for broken TLS, and a handshake is what it must not cost.
-        return;
+    let mut wire = Wire::Clear(stream);
+    // Held to the end.
+    let mut _turn = None;
+    if let Some(tls) = shared.tls.as_ref().filter(|tls| tls.is_implicit()) {
+        // A line in the clear would only be taken for broken TLS. A handshake costs: strangers get none.
+        if why == Refusal::NotAllowed {
+            return;
+        }
+        let Ok(turn) = shared.told.try_acquire() else { return };
+        _turn = Some(turn);
+        if wire.secure(tls, PATIENCE).await.is_err() {
+            return;
+        }
     }
     let mut dialogue = Dialogue::refused(shared.terms.clone(), &reply);
     // One short line always fits the socket's buffer; a peer that is gone does not matter.
-    let _ = stream.write_all(dialogue.output()).await;
-    let _ = stream.shutdown().await;
+    let _ = wire.write_all(dialogue.output()).await;
+    let _ = wire.shutdown().await;
 }

@@ -45,11 +45,12 @@ pub fn forbidden(what: Forbidden) -> Reply {
 
 /// The way of the account, Graph, would not take the mail as it is.
 pub fn unsendable(why: &Unsendable) -> Reply {
-    let enhanced = match why {
-        Unsendable::Author { .. } => Enhanced(5, 7, 1),
-        Unsendable::Recipients(_) | Unsendable::Unreadable(_) => Enhanced(5, 6, 0),
+    let (code, enhanced) = match why {
+        Unsendable::Author { .. } => (550, Enhanced(5, 7, 1)),
+        Unsendable::Recipients(_) | Unsendable::Unreadable(_) => (550, Enhanced(5, 6, 0)),
+        Unsendable::Size { .. } => (552, Enhanced(5, 3, 4)),
     };
-    Reply { code: 550, enhanced: Some(enhanced), text: why.to_string().into() }
+    Reply { code, enhanced: Some(enhanced), text: why.to_string().into() }
 }
 
 /// Larger than the account's server takes (RFC 1870 §6.1), so it would only come back.

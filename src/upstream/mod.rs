@@ -83,6 +83,12 @@ pub trait Body: Send {
     fn chunk(
         &mut self,
     ) -> Pin<Box<dyn Future<Output = Result<Option<bytes::Bytes>, String>> + Send + '_>>;
+
+    /// Begins again: the next chunk starts with this octet.
+    ///
+    /// # Errors
+    /// It cannot be read twice.
+    fn again(&mut self, from: u64) -> Result<(), String>;
 }
 
 /// What became of a mail: one result a recipient of the [`Outgoing`], in its order.
@@ -193,6 +199,16 @@ pub enum Fault {
         /// What its SIZE said, octets.
         limit: u64,
     },
+    /// The message has more octets than Graph takes in one request, and does not go in several.
+    #[error(
+        "{size} octets are too many for one request of Graph, and it goes in no other way: {why}"
+    )]
+    Oversize {
+        /// Octets of the message.
+        size: u64,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// The upstream spoke no SMTP.
     #[error("not SMTP: {0}")]
     Protocol(String),
@@ -219,9 +235,11 @@ pub enum Fault {
 /// Only a missing answer leaves the fate open; a refusal is one.
 fn doubt(stage: Stage, fault: &Fault) -> &'static str {
     match fault {
-        Fault::Reply(_) | Fault::Login(_) | Fault::Local(_) | Fault::Http { status: ..500, .. } => {
-            ""
-        }
+        Fault::Reply(_)
+        | Fault::Login(_)
+        | Fault::Local(_)
+        | Fault::Oversize { .. }
+        | Fault::Http { status: ..500, .. } => "",
         _ if stage >= Stage::Dot => " (it may have been taken)",
         _ => "",
     }

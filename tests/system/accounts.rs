@@ -3,11 +3,11 @@
 use crate::support::client::Client;
 use crate::support::daemon::binary;
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::programs::{Login, PASSWORD, Program, USER, run};
 use crate::support::world::World;
 use base64::Engine;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use submitd::sandbox::{Limits, Mailbox, Options};
 
 /// A sandbox with these mailboxes on contoso.com.
@@ -119,6 +119,29 @@ fn a23_senders_and_recipients_bind_a_user_and_disturb_nothing_else() {
 }
 
 #[test]
+fn a_login_is_offered_where_the_listener_takes_one_and_nowhere_else() {
+    let world = world(&["erp"]);
+    let listener = |number: u8, auth: &str| {
+        format!("[[listener]]\naddress = \"127.0.0.{number}:0\"\nauth = \"{auth}\"\n")
+    };
+    let more = [listener(1, "none"), listener(2, "optional"), user("scanner", "")].concat();
+    let daemon = world.start(&config(&world, &more, &[("erp", "")])).run();
+    let [none, optional] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
+    for (address, is_offered) in [(none, false), (optional, true)] {
+        let mut client = Client::connect(address).unwrap();
+        client.reply().unwrap();
+        let offers = client.say("EHLO client").unwrap();
+        assert_eq!(offers.contains("AUTH PLAIN LOGIN"), is_offered, "{offers}");
+        let reply = login(&mut client, "scanner", PASSWORD);
+        assert!(reply.starts_with(if is_offered { "235 2.7.0" } else { "502 5.5.1" }), "{reply}");
+        let reply =
+            client.mail("erp@contoso.com", "ann@example.org", "From: erp@contoso.com\r\n\r\n");
+        assert!(reply.as_ref().unwrap().starts_with("250"), "{reply:?}");
+    }
+    world.messages(2);
+}
+
+#[test]
 fn a13_a14_mail_needs_the_right_password_where_auth_is_required() {
     let world = world(&["erp"]);
     let more = format!("{}{}", World::listener("auth = \"required\""), user("scanner", ""));
@@ -142,14 +165,9 @@ fn a13_a14_mail_needs_the_right_password_where_auth_is_required() {
 #[test]
 fn a13_a_hashed_password_made_by_user_hash_is_good_for_every_mail() {
     let world = world(&["erp"]);
-    let mut child = Command::new(binary())
-        .args(["user", "hash", USER])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
-    let printed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let mut command = Command::new(binary());
+    let output = command.args(["user", "hash", USER]).fed(format!("{PASSWORD}\n").as_bytes());
+    let printed = String::from_utf8(output.stdout).unwrap();
     let (hash, block) = printed.split_once("\n\n").unwrap();
     assert!(hash.starts_with("$argon2id$") && block.contains(hash), "{printed}");
     assert!(!printed.contains(PASSWORD), "{printed}");

@@ -3,8 +3,12 @@
 use crate::support::client::Client;
 use crate::support::command::Said;
 use crate::support::daemon::{Start, binary};
+use crate::support::mails;
+use crate::support::overheard::Trail;
 use crate::support::world::World;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use submitd::sandbox::Faults;
@@ -59,6 +63,7 @@ fn a_socket_of_a_killed_daemon_is_replaced_and_a_live_one_is_not() {
 
     // A second daemon with a state of its own that was told the same socket: it takes mail all the same.
     let other = tempfile::TempDir::with_prefix("submitd-test-").unwrap();
+    let _trail = Trail::of(other.path());
     let admin = format!("{}\n[admin]\nsocket = \"{}\"\n", World::listener(""), socket.display());
     let text = world.config(&admin).replacen("/state\"", "/state-two\"", 1);
     let second = Start::new(other.path(), &text).run();
@@ -172,6 +177,45 @@ fn accounts_are_shown_without_a_daemon_and_no_secret_with_them() {
     let shown = world.submitd(&["account", "show", "erp", "--json"]).good();
     assert_eq!(shown.json()[0]["token"], serde_json::Value::Null);
     assert!(!shown.out.contains(options.client_secret.expose()), "{shown:?}");
+}
+
+#[test]
+fn b19_who_does_not_read_at_the_admin_socket_holds_up_neither_reload_nor_stop() {
+    let world = World::new();
+    world.faults(|faults| faults.token.hold = true);
+    let mut daemon = world.daemon();
+    let mut client = Client::hello(daemon.address()).unwrap();
+    let text = String::from_utf8(mails::large("large", 4_000_000)).unwrap();
+    let reply = client.mail("erp@contoso.com", "ann@example.org", &text).unwrap();
+    let id = reply.split(' ').next_back().unwrap().to_owned();
+    let ask = |socket: &Path, path: &str, end: &str| {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: submitd\r\n{end}").unwrap();
+        stream
+    };
+    // More than the kernel holds.
+    let unread = |socket: &Path| {
+        let mut stream = ask(socket, &format!("/v1/queue/{id}/message"), "\r\n");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(status, *b"HTTP/1.1 200");
+        stream
+    };
+    let socket = world.path().join("state/admin.sock");
+    let _unread = unread(&socket);
+    // And a question that is never finished.
+    let _half = ask(&socket, "/v1/status", "");
+    let config = std::fs::read_to_string(world.path().join("submitd.toml")).unwrap();
+    let other = world.path().join("other.sock");
+    let moved = format!("{config}[admin]\nsocket = \"{}\"\n", other.display());
+    std::fs::write(world.path().join("submitd.toml"), moved).unwrap();
+    daemon.signal("HUP");
+    daemon.log.wait_for("configuration reloaded");
+    world.submitd(&["status"]).good();
+    let _again = (unread(&other), ask(&other, "/v1/status", ""));
+    world.faults(|_| {});
+    world.messages(1);
+    assert!(daemon.stop().success(), "{}", daemon.log.text());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use crate::support::daemon::binary;
 use crate::support::gateway::Gateway;
+use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::walk::{
     APP, PUBLIC, Walk, by_person, by_secret, config, remedy, says, trial, walk, world,
 };
@@ -401,10 +403,10 @@ fn servers_that_are_not_there() {
     let unknown = config.replace("\"localhost\"", "\"no-such-host.invalid\"");
     let told = plain(&world, &unknown);
     breaks(&told, Step::Dns, &["no-such-host.invalid"], &["getent hosts", "`host`"]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let gone = Port::hold();
     let port = world.sandbox.smtp_addr().port().to_string();
-    let told = plain(&world, &config.replace(&port, &free.to_string()));
-    breaks(&told, Step::Tcp, &["refused"], &["outgoing SMTP", &free.to_string()]);
+    let told = plain(&world, &config.replace(&port, &gone.number().to_string()));
+    breaks(&told, Step::Tcp, &["refused"], &["outgoing SMTP", &gone.number().to_string()]);
     assert_eq!(told.broken().1.class, Class::Transient);
 }
 
@@ -412,8 +414,7 @@ fn servers_that_are_not_there() {
 fn submitd(world: &World, text: &str, words: &[&str]) -> (Option<i32>, String) {
     let path = world.path().join("submitd.toml");
     std::fs::write(&path, text).unwrap();
-    let output =
-        Command::new(binary()).arg("check").args(words).arg("--config").arg(path).output().unwrap();
+    let output = Command::new(binary()).arg("check").args(words).arg("--config").arg(path).heard();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }

@@ -1,6 +1,8 @@
 //! The commands a person types, by what they print and their exit codes.
 
 use crate::support::daemon::{PATIENCE, binary};
+use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::world::World;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -10,7 +12,7 @@ use submitd::sandbox::faults::{AuthRefusal, Fault, Faults};
 fn submitd(world: &World, words: &[&str]) -> (Output, String) {
     let mut command = Command::new(binary());
     command.args(words).arg("--config").arg(world.path().join("submitd.toml"));
-    let output = command.output().unwrap();
+    let output = command.heard();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -70,8 +72,8 @@ fn check_tells_every_mistake_of_the_configuration_and_exits_78() {
 #[test]
 fn send_and_health_need_a_daemon_and_say_so() {
     let world = World::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    configure(&world, &format!("[[listener]]\naddress = \"{free}\"\n"));
+    let port = Port::hold();
+    configure(&world, &format!("[[listener]]\naddress = \"{port}\"\n"));
     for words in [&["health"][..], &["send", "ann@example.org"]] {
         let (output, text) = submitd(&world, words);
         assert_eq!(output.status.code(), Some(69), "{text}");
@@ -105,13 +107,13 @@ fn config_show_hides_secrets() {
 
 #[test]
 fn a_wrong_command_line_exits_64() {
-    let output = Command::new(binary()).arg("frobnicate").output().unwrap();
+    let output = Command::new(binary()).arg("frobnicate").heard();
     assert_eq!(output.status.code(), Some(64));
 }
 
 #[test]
 fn demo_once_shows_the_journey_and_exits_0() {
-    let output = Command::new(binary()).args(["demo", "--once"]).output().unwrap();
+    let output = Command::new(binary()).args(["demo", "--once"]).heard();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     for step in ["accepted", "queued as", "token", "delivered", "read it at"] {

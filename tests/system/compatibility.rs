@@ -2,7 +2,7 @@
 
 use crate::support::authority::Authority;
 use crate::support::programs::{
-    Form, Job, Kind, Login, Outcome, PASSWORD, PROGRAMS, Program, USER, Way, is_root,
+    Form, Job, Kind, Login, Outcome, PASSWORD, PROGRAMS, Program, SENDER, USER, Way, is_root, run,
 };
 use crate::support::turnstile::Turnstile;
 use crate::support::world::World;
@@ -10,6 +10,7 @@ use crate::support::{mails, mime};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use submitd::sandbox::Message;
@@ -84,6 +85,24 @@ fn every_program_in_every_way_and_the_table_says_so() {
 #[test]
 fn direct_mode_serves_every_program_in_every_way_too() {
     try_all("mode = \"direct\"\n");
+}
+
+#[test]
+fn smtp_source_keeps_a_hundred_sessions_busy_and_every_mail_arrives() {
+    const MAILS: usize = 1_000;
+    let world = World::new();
+    for mode in ["queue", "direct"] {
+        let before = world.sandbox.messages().len();
+        let listener = World::listener(&format!("mode = \"{mode}\"\nmax_connections = 200\n"));
+        let mut daemon = world.start(&world.config(&listener)).run();
+        let mut source = Command::new("smtp-source");
+        source.args(["-s", "100", "-m", &MAILS.to_string(), "-l", "4000", "-f", SENDER]);
+        source.args(["-t", RECIPIENTS[0], &format!("127.0.0.1:{}", daemon.port())]);
+        let output = run(&mut source);
+        assert!(output.status.success(), "{mode}: {output:?}");
+        assert_eq!(world.messages(before + MAILS).len(), before + MAILS, "{mode}");
+        assert!(daemon.stop().success());
+    }
 }
 
 /// Lets all programs send to a listener with these further keys; none may fail.

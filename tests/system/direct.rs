@@ -3,10 +3,10 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::servers::Aiosmtpd;
-use crate::support::talk;
 use crate::support::world::World;
-use std::io::Write;
 use submitd::sandbox::{Limits, Options};
 
 /// A listener in direct mode on a free port with these further keys.
@@ -389,12 +389,11 @@ fn queue_and_direct_together_never_pass_the_limits_of_the_mailbox() {
         limits: Limits { messages_per_minute: 0, ..Limits::EXCHANGE },
         ..Options::default()
     });
-    let (queued, direct) = (talk::free(), talk::free());
-    let listeners = format!(
-        "[[listener]]\naddress = \"{queued}\"\n[[listener]]\naddress = \"{direct}\"\nmode = \"direct\"\n"
-    );
+    let listeners =
+        World::listener("") + "[[listener]]\naddress = \"127.0.0.2:0\"\nmode = \"direct\"\n";
     let keys = "connections = 3\nmessages_per_minute = \"unlimited\"\n";
-    let _daemon = world.start(&world.config_with(&listeners, keys)).run();
+    let daemon = world.start(&world.config_with(&listeners, keys)).run();
+    let [queued, direct] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
     std::thread::scope(|scope| {
         for (number, address) in [queued, direct].into_iter().cycle().take(12).enumerate() {
             scope.spawn(move || {
@@ -415,7 +414,8 @@ fn queue_and_direct_together_never_pass_the_limits_of_the_mailbox() {
 #[test]
 fn recipients_of_the_day_are_counted_together_and_over_a_restart() {
     let world = World::new();
-    let (queued, direct) = (talk::free(), talk::free());
+    let held = [Port::hold(), Port::hold()];
+    let [queued, direct] = held.each_ref().map(Port::address);
     let listeners = format!(
         "[[listener]]\naddress = \"{queued}\"\n\
          [[listener]]\naddress = \"{direct}\"\nmode = \"direct\"\nturn_timeout = \"1s\"\n"
@@ -606,22 +606,16 @@ fn b19_a_drain_lets_a_passing_mail_end_and_a_reload_does_not_touch_it() {
 #[test]
 fn send_and_sendmail_go_through_and_health_and_status_name_the_mode() {
     let world = World::new();
-    let address = talk::free();
+    let address = Port::hold();
     let config = format!("[[listener]]\naddress = \"{address}\"\nmode = \"direct\"\n");
     let daemon = world.start(&world.config(&config)).run();
     let file = world.path().join("submitd.toml");
     let attempt = |words: &[&str], input: &str| {
-        let mut child = std::process::Command::new(binary())
+        let output = std::process::Command::new(binary())
             .args(words)
             .env("SUBMITD_CONFIG", &file)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
             .env("SUBMITD_SENDMAIL_ADDRESS", address.to_string())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+            .fed(input.as_bytes());
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };

@@ -3,6 +3,7 @@
 
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE, Start};
+use crate::support::overheard::Heard;
 use crate::support::trap::Trap;
 use crate::support::world::World;
 use std::collections::BTreeMap;
@@ -113,7 +114,7 @@ fn b03_a_start_on_a_disk_that_cannot_be_written_says_so_and_ends() {
     start.wrapper =
         ["unshare", "-Urm", "sh", "-c", mount, state.to_str().unwrap()].map(str::to_owned).to_vec();
     let (mut command, _notify) = start.command();
-    let output = command.output().unwrap();
+    let output = command.heard();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{said}");
     assert!(said.contains("state") && said.to_lowercase().contains("read-only"), "{said}");

@@ -1,13 +1,14 @@
 //! Doors: Unix sockets, systemd's sockets, balancers, and how many come through.
 
-use crate::support::daemon::{PATIENCE, binary};
+use crate::support::activated::Activated;
+use crate::support::daemon::PATIENCE;
+use crate::support::overheard::Heard;
 use crate::support::talk::{self, Talk};
 use crate::support::world::World;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -30,7 +31,7 @@ fn a_unix_socket_is_made_replaced_after_a_crash_and_taken_away() {
     let dir = world.path().display().to_string();
     let config_of_other = config.replace(&format!("{dir}/state"), &format!("{dir}/other/state"));
     let second = crate::support::daemon::Start::new(&other, &config_of_other);
-    let output = second.command().0.output().unwrap();
+    let output = second.command().0.heard();
     assert_eq!(output.status.code(), Some(75));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the socket is taken"));
     client.mail("the first goes on");
@@ -55,18 +56,8 @@ fn a_unix_socket_is_made_replaced_after_a_crash_and_taken_away() {
 fn socket_activation_takes_a_unix_socket_too_and_leaves_it_to_systemd() {
     let world = World::new();
     let path = world.path().join("smtp.sock");
-    let file = world.path().join("submitd.toml");
     let keys = format!("[[listener]]\naddress = \"unix:{}\"\n", path.display());
-    std::fs::write(&file, world.config(&keys)).unwrap();
-    let mut activated = Command::new("systemd-socket-activate")
-        .arg("--listen")
-        .arg(&path)
-        .arg(binary())
-        .args(["run", "--config"])
-        .arg(&file)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("systemd-socket-activate is needed: run scripts/install-test-tools");
+    let activated = Activated::start(&world, path.to_str().unwrap(), &world.config(&keys));
     let ends = Instant::now() + PATIENCE;
     while UnixStream::connect(&path).is_err() {
         assert!(Instant::now() < ends);
@@ -76,11 +67,24 @@ fn socket_activation_takes_a_unix_socket_too_and_leaves_it_to_systemd() {
     assert!(client.reply().unwrap().starts_with("220 "));
     client.mail("over systemd's socket");
     assert_eq!(world.messages(1).len(), 1);
-    // systemd-socket-activate has become the daemon by exec: its id is the daemon's.
-    let killed = Command::new("kill").args(["-s", "TERM", &activated.id().to_string()]).status();
-    assert!(killed.unwrap().success());
-    assert!(activated.wait().unwrap().success());
+    activated.stop();
     assert!(path.exists(), "the socket is systemd's");
+}
+
+#[test]
+fn ipv6_is_served_beside_ipv4_and_each_is_told_by_its_address() {
+    let world = World::new();
+    let both = "[[listener]]\naddress = [\"127.0.0.1:0\", \"[::1]:0\"]\n";
+    let daemon = world.start(&world.config(both)).run();
+    let [four, six] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
+    assert!(six.is_ipv6(), "{six}");
+    for (count, address, told) in [(1, four, "[127.0.0.1]"), (2, six, "[IPv6:::1]")] {
+        let mut client = talk::tcp(address);
+        client.reply().unwrap();
+        client.mail("by either");
+        let text = world.messages(count)[count - 1].text().into_owned();
+        assert!(text.contains(&format!("Received: from client ({told})")), "{text}");
+    }
 }
 
 /// A version 2 header for this client.

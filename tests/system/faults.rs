@@ -4,6 +4,7 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::trap::Trap;
 use crate::support::world::{RUNTIME, World};
 use std::collections::HashMap;
@@ -256,19 +257,7 @@ fn b04_an_answer_lost_after_the_dot_is_uncertain_and_waits() {
     });
     let daemon = quick(&world);
     submit(&daemon, &["ann@example.org"], "lost answer");
-    daemon.log.wait_for("possibly delivered");
-    let queue = open_read_only(&world.path().join("state/queue")).unwrap();
-    let ends = Instant::now() + PATIENCE;
-    let entry = loop {
-        let entry = queue.list(&Filter::default()).unwrap().remove(0);
-        if entry.state == State::Queued {
-            break entry;
-        }
-        assert!(Instant::now() < ends, "{entry:?}");
-    };
-    assert!(entry.uncertain);
-    let wait = entry.due.duration_since(std::time::SystemTime::now()).unwrap();
-    assert!(wait.as_secs() > 200, "{wait:?}");
+    world.uncertain(&daemon);
     assert_eq!(world.sandbox.messages().len(), 1);
 }
 
@@ -523,7 +512,7 @@ fn b18_a_second_daemon_exits_75_and_names_the_holder() {
     let world = World::new();
     let daemon = quick(&world);
     let config = world.path().join("submitd.toml");
-    let second = Command::new(binary()).args(["run", "--config"]).arg(&config).output().unwrap();
+    let second = Command::new(binary()).args(["run", "--config"]).arg(&config).heard();
     let text = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(75), "{text}");
     assert!(text.contains(&format!("in use by process {}", daemon.child.id())), "{text}");

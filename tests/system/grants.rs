@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::world::World;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -17,15 +18,7 @@ const PASSWORD: &str = "Correct-horse-battery-staple-1";
 
 /// A configuration whose account has these keys, and these in `[account.oauth]`.
 fn config(world: &World, keys: &str, oauth: &str) -> String {
-    format!(
-        "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
-         [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\n\
-         [[account]]\nname = \"erp\"\nmailbox = \"erp@contoso.com\"\n{keys}\n\
-         [account.upstream]\nhost = \"localhost\"\nport = {port}\nca_file = \"{dir}/sandbox-ca.pem\"\n\
-         [account.oauth]\n{oauth}\n",
-        dir = world.path().display(),
-        port = world.sandbox.smtp_addr().port(),
-    )
+    world.account(&format!("mailbox = \"erp@contoso.com\"\n{keys}"), oauth)
 }
 
 fn tenant(world: &World) -> String {
@@ -84,8 +77,7 @@ fn refused(world: &World, config: &str, environment: &[(&str, &str)]) -> String 
         .args(["check", "--config"])
         .arg(&path)
         .envs(environment.iter().copied())
-        .output()
-        .unwrap();
+        .heard();
     assert!(!output.status.success());
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));

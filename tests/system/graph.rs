@@ -3,18 +3,17 @@
 
 use crate::support::browser::{decide, visit};
 use crate::support::client::Client;
-use crate::support::daemon::{Daemon, PATIENCE};
+use crate::support::daemon::Daemon;
 use crate::support::programs::{Login as ClientLogin, Program};
 use crate::support::sign_in::Login;
 use crate::support::world::World;
 use crate::support::{mails, mime};
-use std::time::{Duration, Instant, SystemTime};
-use submitd::queue::{Filter, State, open_read_only};
+use std::time::{Duration, Instant};
 use submitd::sandbox::faults::{AuthRefusal, Fault, GraphAnswer, GraphPoint, GraphStep, Switch};
 use submitd::sandbox::{Door, Limits, Message, Options};
 
-const ERP: &str = "erp@contoso.com";
-const ANN: &str = "ann@example.org";
+pub const ERP: &str = "erp@contoso.com";
+pub const ANN: &str = "ann@example.org";
 
 /// An account with these keys; `graph` are those of `[account.graph]`.
 pub fn config(world: &World, tenant: &str, keys: &str, graph: &str) -> String {
@@ -42,7 +41,7 @@ pub fn app(world: &World, graph: &str) -> String {
     config(world, "contoso.onmicrosoft.com", keys, graph)
 }
 
-fn start(world: &World, graph: &str) -> Daemon {
+pub fn start(world: &World, graph: &str) -> Daemon {
     world.start(&app(world, graph)).run()
 }
 
@@ -192,38 +191,6 @@ fn b24_programs_send_through_graph() {
 }
 
 #[test]
-fn b24_mails_of_all_sizes_arrive_part_by_part() {
-    let world = World::new();
-    let daemon = start(&world, "upload = \"on\"");
-    let sizes = [3_000, 100_000, 2_190_000, 2_300_000, 7_000_000, 25_000_000];
-    for (number, size) in sizes.into_iter().enumerate() {
-        let mail = mails::large(&format!("size-{size}"), size);
-        taken(&daemon, &[ANN, "bob@example.org"], &mail);
-        let message = &world.messages(number + 1)[number];
-        by_graph(message);
-        assert_eq!(message.recipients(), [ANN, "bob@example.org"], "{size}");
-        assert!(parts(&message.raw) == parts(&mail), "{size}: a part differs");
-        assert_eq!(mime::Part::new(&message.raw).subject(), format!("size-{size}"));
-        for name in ["invoice0.pdf", "invoice1.pdf"] {
-            assert!(memchr::memmem::find(&message.raw, name.as_bytes()).is_some(), "{size} {name}");
-        }
-    }
-    world.until("all drafts are gone", |statistics| statistics.open_drafts == 0);
-    let statistics = world.sandbox.statistics();
-    assert_eq!(statistics.drafts, 3, "the larger three");
-    assert_eq!(statistics.graph_swallowed, 0);
-}
-
-#[test]
-fn b24_without_upload_what_is_too_large_is_refused_at_the_door() {
-    let world = World::new();
-    let daemon = start(&world, "");
-    let reply = submit(&daemon, &[ANN], &mails::large("large", 2_300_000));
-    assert!(reply.starts_with("552 5.3.4"), "{reply}");
-    assert_eq!(world.sandbox.statistics().graph_requests, 0);
-}
-
-#[test]
 fn b24_429_is_obeyed_and_costs_no_try() {
     let world = World::new();
     let daemon = start(&world, "");
@@ -238,12 +205,11 @@ fn b24_429_is_obeyed_and_costs_no_try() {
             )
         },
     );
-    taken(&daemon, &[ANN], &mails::plain("later"));
-    world.until("the first request", |statistics| statistics.graph_requests == 1);
     let begun = Instant::now();
+    taken(&daemon, &[ANN], &mails::plain("later"));
     assert_eq!(world.messages(1).len(), 1);
-    // That it was noticed at once is not promised, that it waited is.
-    assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
+    // The first request came later than that, and the second six seconds behind it.
+    assert!(begun.elapsed() >= Duration::from_secs(6), "{:?}", begun.elapsed());
     assert_eq!(world.sandbox.statistics().graph_requests, 2);
 }
 
@@ -261,20 +227,8 @@ fn b24_an_answer_that_tells_nothing_is_uncertain_and_the_mail_waits() {
             answer(&world, GraphAnswer { done: true, ..GraphAnswer::status(504) });
         }
         taken(&daemon, &[ANN], &mails::plain("who knows"));
-        daemon.log.wait_for("possibly delivered");
-        let queue = open_read_only(&world.path().join("state/queue")).unwrap();
-        let ends = Instant::now() + PATIENCE;
-        let entry = loop {
-            let entry = queue.list(&Filter::default()).unwrap().remove(0);
-            if entry.state == State::Queued {
-                break entry;
-            }
-            assert!(Instant::now() < ends, "{entry:?}");
-        };
-        assert!(entry.uncertain, "lost: {is_lost}");
-        let wait = entry.due.duration_since(SystemTime::now()).unwrap();
-        assert!(wait > Duration::from_secs(200), "{wait:?}");
-        assert_eq!(world.sandbox.messages().len(), 1, "not sent again");
+        world.uncertain(&daemon);
+        assert_eq!(world.sandbox.messages().len(), 1, "lost: {is_lost}: not sent again");
     }
 }
 
@@ -294,25 +248,6 @@ fn b24_a_request_that_was_not_whole_is_sent_again_and_once() {
     answer(&world, GraphAnswer::error(503, "serviceNotAvailable", "The service is unavailable."));
     taken(&daemon, &[ANN], &mails::plain("busy"));
     assert_eq!(world.messages(2).len(), 2);
-}
-
-#[test]
-fn b24_200_is_not_sent_and_the_mail_is_kept() {
-    let world = World::new();
-    let daemon = start(&world, "max_size = \"2400000\"");
-    let mail = mails::large("swallowed", 2_350_000);
-    taken(&daemon, &[ANN], &mail);
-    world.until("tried twice", |statistics| statistics.graph_swallowed >= 2);
-    let queue = open_read_only(&world.path().join("state/queue")).unwrap();
-    let entry = queue.list(&Filter::default()).unwrap().remove(0);
-    assert!(!entry.uncertain, "{entry:?}");
-    daemon.log.wait_for("HTTP 200");
-    drop(daemon);
-    // As it is set up where such mail is to go.
-    let daemon = start(&world, "upload = \"on\"");
-    let message = &world.messages(1)[0];
-    assert!(parts(&message.raw) == parts(&mail));
-    drop(daemon);
 }
 
 #[test]
@@ -372,28 +307,4 @@ fn b24_auto_goes_by_graph_while_smtp_auth_is_off() {
     assert!(daemon.stop().success());
     let daemon = world.start(&text).run();
     assert!(!daemon.log.text().contains("mail goes by Graph as before"));
-}
-
-/// The most memory that the process ever had, in octets.
-fn peak(daemon: &Daemon) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
-
-#[test]
-#[ignore = "half a gigabyte of mail: some minutes"]
-fn b24_twenty_large_mails_do_not_add_up_in_memory() {
-    let world = World::new();
-    let daemon = start(&world, "upload = \"on\"");
-    let mail = mails::large("large", 25_000_000);
-    let mut peaks = Vec::new();
-    for number in 0..20 {
-        taken(&daemon, &[ANN], &mail);
-        world.messages(number + 1);
-        world.sandbox.clear_messages();
-        peaks.push(peak(&daemon) / 1_000_000);
-    }
-    println!("most memory after each mail, MB: {peaks:?}");
-    assert!(peaks[19] <= peaks[2] + 30, "{peaks:?}");
 }

@@ -6,7 +6,6 @@ use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::mails;
 use crate::support::programs::{Login, Program};
-use crate::support::talk;
 use crate::support::world::World;
 use std::time::Instant;
 use submitd::sandbox::faults::{AuthRefusal, Fault, GraphAnswer, GraphPoint, GraphStep, Switch};
@@ -213,18 +212,15 @@ fn b24_in_direct_mode_a_refused_token_is_renewed_once_and_a_missing_one_is_told(
 fn b24_direct_and_queue_together_never_make_more_than_four_requests_at_once() {
     let limits = Limits { graph_requests: 4, ..Limits::NONE };
     let world = World::with(Options { limits, ..Options::default() });
-    let doors = [talk::free(), talk::free()];
-    let both = format!(
-        "[[listener]]\naddress = \"{}\"\n[[listener]]\naddress = \"{}\"\nmode = \"direct\"\n\
-         turn_timeout = \"1m\"\n",
-        doors[0], doors[1]
-    );
+    let both = World::listener("")
+        + "[[listener]]\naddress = \"127.0.0.2:0\"\nmode = \"direct\"\nturn_timeout = \"1m\"\n";
     let text = app(&world, "").replace("[[listener]]\naddress = \"127.0.0.1:0\"\n", &both);
-    let _daemon = world.start(&text).run();
+    let daemon = world.start(&text).run();
+    let [queued, direct] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
     world.faults(|faults| faults.graph.delay_ms = 20);
     std::thread::scope(|scope| {
         for number in 0..12 {
-            let address = doors[number % 2];
+            let address = if number % 2 == 0 { queued } else { direct };
             scope.spawn(move || {
                 for turn in 0..3 {
                     let reply = Client::submit(address, &[ANN], &format!("m{number}-{turn}"));

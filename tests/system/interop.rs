@@ -4,9 +4,9 @@ use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE, binary};
 use crate::support::mailin;
 use crate::support::mails;
+use crate::support::overheard::{Heard, Trail};
 use crate::support::servers::{Aiosmtpd, Postfix, postfix};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Hands a mail in; the last reply.
 fn submit(daemon: &Daemon, recipients: &[&str], mail: &[u8]) -> String {
@@ -90,14 +90,11 @@ fn mailin_embedded_takes_what_sendmail_hands_in_octet_for_octet() {
         ("dots", mails::dots("dots")),
         ("10 MB", mails::large("large", 10_000_000)),
     ] {
-        let mut child = Command::new(binary())
+        let handed = Command::new(binary())
             .args(["sendmail", "-i", "-f", "erp@contoso.com", "ann@example.org", "bob@example.org"])
             .env("SUBMITD_SENDMAIL_ADDRESS", address.to_string())
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(&mail).unwrap();
-        assert!(child.wait().unwrap().success(), "{what}");
+            .fed(&mail);
+        assert!(handed.status.success(), "{what}: {handed:?}");
         let taken = taken.recv_timeout(PATIENCE).unwrap();
         assert_eq!(taken.sender, "erp@contoso.com", "{what}");
         assert_eq!(taken.recipients, ["ann@example.org", "bob@example.org"], "{what}");
@@ -195,8 +192,7 @@ fn a_smart_host_takes_mail_with_plain_with_login_and_without_either() {
     ];
     for (number, (account, upstream, seen)) in ways.into_iter().enumerate() {
         let start = server.daemon(account, &upstream);
-        let check = Command::new(binary()).arg("check").arg("--config").arg(&start.config).output();
-        let check = check.unwrap();
+        let check = Command::new(binary()).arg("check").arg("--config").arg(&start.config).heard();
         let said = String::from_utf8_lossy(&check.stdout).into_owned();
         assert!(check.status.success(), "{said}");
         assert!(!said.contains("token"), "{said}");
@@ -218,8 +214,7 @@ fn a_smart_host_that_refuses_the_password_makes_the_account_wait_and_is_not_aske
     let account =
         format!("grant = \"none\"\nusername = \"erp\"\npassword_file = \"{}\"", password.display());
     let start = server.daemon(&account, &format!("port = {}", server.starttls));
-    let check =
-        Command::new(binary()).arg("check").arg("--config").arg(&start.config).output().unwrap();
+    let check = Command::new(binary()).arg("check").arg("--config").arg(&start.config).heard();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(said.contains("BROKEN  AUTH") && said.contains("password_file"), "{said}");
     let before = server.log().matches("authentication failed").count();
@@ -235,6 +230,7 @@ fn a_smart_host_that_refuses_the_password_makes_the_account_wait_and_is_not_aske
 fn mailin_embedded_is_a_smart_host_without_tls_and_without_a_login() {
     let (address, taken) = mailin::start();
     let dir = tempfile::TempDir::with_prefix("submitd-mailin-").unwrap();
+    let _trail = Trail::of(dir.path());
     let config = format!(
         "state_dir = \"{dir}/state\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
          [log]\nformat = \"json\"\nlevel = \"debug\"\n\

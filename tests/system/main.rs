@@ -32,16 +32,26 @@ mod disks;
 mod doors;
 /// Reports that were asked for: passed on where the upstream takes them, else answered by us.
 mod dsn;
+/// What was declared goes on where it is offered, else it comes back.
+mod extensions;
 /// Disks, upstreams and token endpoints that fail: what is queued goes out all the same, once.
 mod faults;
+/// Somebody consents at Google, and mail goes out as that person for ever.
+mod google;
 /// One mail by each way to a token, and what is told where one does not work.
 mod grants;
 /// Mail by Microsoft Graph, which knows no envelope and answers once.
 mod graph;
 /// Microsoft Graph by every kind of account, and what `submitd check` says of it.
 mod graph_accounts;
+/// What Graph answers, and what becomes of mail and account then.
+mod graph_answers;
 /// The same while the program waits: gathered, sent whole, and nothing kept.
 mod graph_direct;
+/// Mail that is too large for one request of Graph.
+mod graph_large;
+/// What is changed in a message, each change by its key.
+mod headers;
 /// A thousand clients that only sit there cost little.
 mod idle;
 /// Through servers that are not ours.
@@ -78,7 +88,7 @@ mod stop;
 mod tls;
 /// One token for all, renewed ahead, never over a connection that is not verified.
 mod tokens;
-/// The key of the stored tokens is exchanged.
+/// The stored tokens survive an exchange of their key, a kill at each step of a write, and two writers.
 mod vault;
 /// The four worlds: what vendors tell their customers to set up works as it stands.
 mod worlds;

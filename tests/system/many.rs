@@ -4,6 +4,7 @@
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE, Start};
 use crate::support::dice::{self, Dice};
+use crate::support::port::Port;
 use crate::support::world::{RUNTIME, World};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -127,7 +128,8 @@ fn b17_ten_thousand_mails_queued_at_start_cost_no_time_and_leave_in_order_of_due
     let limits = Limits { kept_messages: u32::MAX, kept_octets: u64::MAX, ..Limits::NONE };
     let world = World::with(Options { limits, ..Options::default() });
     world.faults(|faults| faults.token.hold = true);
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = Port::hold();
+    let address = port.address();
     let listener = format!("[[listener]]\naddress = \"{address}\"\n");
     let upstream = "connections = 1\nmessages_per_minute = \"unlimited\"\n\
                     recipients_per_day = \"unlimited\"\n";

@@ -6,6 +6,7 @@ use crate::support::mails;
 use crate::support::world::World;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 use submitd::sandbox::faults::{Aadsts, AuthRefusal, Fault, ReplyText};
 use submitd::sandbox::{Limits, Mailbox, Options};
@@ -287,6 +288,42 @@ fn the_end_of_a_client_secret_is_told_by_the_calendar_and_never_twice() {
     assert!(all[0]["what"].as_str().unwrap().contains("ends in 9 days"), "{}", all[0]);
     assert_eq!(all[2]["event"], "ended");
     assert_eq!(all[2]["ends"].as_str().unwrap()[..10], day(10));
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told_by_its_own_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = (dir.path().join("erp.crt"), dir.path().join("erp.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=erp", "-days", "10"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .expect("openssl(1) is needed: scripts/install-test-tools");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut options = Options { limits: Limits::NONE, ..Options::default() };
+    options.identities.certificates = vec![std::fs::read_to_string(&certificate).unwrap()];
+    let world = World::with(options);
+    let secret = format!("client_secret = \"{}\"", Options::default().client_secret.expose());
+    let proof = format!("certificate = \"{}\"\nkey = \"{}\"", certificate.display(), key.display());
+    let config = world.config(&notify(&world, &keeps(&world), "")).replace(&secret, &proof);
+    for new in [1, 0] {
+        let mut daemon = world.start(&config).run();
+        daemon.log.wait_for("token obtained");
+        daemon.log.wait_for("looked at the accounts");
+        until_told(&daemon, new);
+        let status = world.submitd(&["status"]);
+        assert_eq!(status.code, Some(2), "a person is needed: {status:?}");
+        assert!(status.out.contains("account erp: its certificate ends at"), "{status:?}");
+        assert!(daemon.stop().success());
+    }
+    let all = told(&file(&world));
+    let [event] = &all[..] else { panic!("told once, over a restart: {all:?}") };
+    assert_eq!((&event["event"], &event["of"]), (&"ends_soon".into(), &"certificate".into()));
+    let (what, remedy) = (event["what"].as_str().unwrap(), event["remedy"].as_str().unwrap());
+    assert!(what.contains("ends in 9 days") && remedy.contains("upload it"), "{event}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::support::breaker;
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
 use crate::support::mails;
+use crate::support::port::Port;
 use crate::support::world::World;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -31,12 +32,12 @@ fn submit(daemon: &Daemon, subject: &str) {
 #[test]
 fn b04_a_port_that_is_closed_is_tried_again_until_somebody_listens() {
     let world = World::new();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let daemon = sending_to(&world, address.port());
+    let port = Port::hold();
+    let daemon = sending_to(&world, port.number());
     submit(&daemon, "refused");
     daemon.log.wait_for("Connection refused");
     breaker::serve(
-        TcpListener::bind(address).unwrap(),
+        TcpListener::bind(port.address()).unwrap(),
         world.sandbox.smtp_addr(),
         breaker::Limits::default(),
     );

@@ -5,6 +5,8 @@ use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::daemon::binary;
 use crate::support::mails;
+use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::servers::proxy::Proxy;
 use crate::support::world::World;
 use std::net::TcpListener;
@@ -28,8 +30,7 @@ fn config(world: &World, proxy: &str) -> String {
 fn said(world: &World, config: &str) -> String {
     let start = world.start(config);
     let ask = |words: &[&str]| {
-        let output = Command::new(binary()).args(words).arg("--config").arg(&start.config).output();
-        let output = output.unwrap();
+        let output = Command::new(binary()).args(words).arg("--config").arg(&start.config).heard();
         format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
@@ -135,9 +136,9 @@ fn a_proxy_that_is_down_or_hangs_is_named_and_the_mail_waits() {
         let hangs = config(&world, &format!("{scheme}://127.0.0.1:{port}"));
         waits(&world, &hangs, &[&format!("{scheme}://127.0.0.1:{port}"), "no answer in time"]);
     }
-    drop(silent);
-    let down = config(&world, &format!("http://127.0.0.1:{port}"));
-    waits(&world, &down, &["refused", &format!("127.0.0.1:{port}")]);
+    let gone = Port::hold();
+    let down = config(&world, &format!("http://{gone}"));
+    waits(&world, &down, &["refused", &gone.to_string()]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE};
+use crate::support::port::Port;
 use crate::support::world::World;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -78,10 +79,10 @@ fn try_send(client: &mut Option<Client>, address: SocketAddr, name: &str) -> std
 #[test]
 fn b01_kill_9_under_a_load_of_2000_mails_loses_nothing_acknowledged() {
     let world = World::new();
-    let port = free_port();
-    let listener = format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\n");
+    let port = Port::hold();
+    let listener = format!("[[listener]]\naddress = \"{port}\"\n");
     let config = world.config(&format!("{listener}[queue]\nschedule = [\"1s\"]\n"));
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = port.address();
     let start = || world.start(&config).run();
     let mut daemon = start();
     let (next, acknowledged) = (AtomicUsize::new(0), Acknowledged::default());
@@ -161,9 +162,4 @@ fn queue_id(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let at = text.find(" id ").expect("our Received") + 4;
     text[at..at + 16].to_owned()
-}
-
-/// A port that was free a moment ago; the daemon must come back on the same one.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -2,8 +2,9 @@
 
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::world::World;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -11,8 +12,8 @@ use submitd::sandbox::Options;
 
 /// A daemon, and the program under its three names.
 struct Place {
-    world: World,
     daemon: Daemon,
+    world: World,
 }
 
 impl Place {
@@ -73,13 +74,7 @@ impl Place {
 
 /// Runs a command on this input: its exit code and all it said.
 fn feed(command: &mut Command, input: &[u8]) -> (Option<i32>, String) {
-    let name = command.get_program().to_owned();
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("{name:?}: {error}; run scripts/install-test-tools"));
-    // One that refuses its command line does not read.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let Output { status, stdout, stderr } = command.fed(input);
     let text = [stdout, stderr].concat();
     (status.code(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -169,11 +164,11 @@ fn php_s_mail_function_works() {
 fn php_learns_that_a_mail_was_not_taken() {
     let place = Place::new();
     let script = "exit(mail('ann@example.org', 'x', 'y') ? 0 : 1);";
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Port::hold();
     // Some versions take 75 for success, believing that sendmail has queued the mail.
     for (option, codes) in [("", &[0, 1][..]), (" -O TempFail=69", &[1])] {
         let path = format!("{} -t -i{option}", place.program("sendmail").display());
-        let mut php = place.command_at("php", gone);
+        let mut php = place.command_at("php", gone.address());
         php.args(["-d", &format!("sendmail_path={path}"), "-r", script]);
         let (found, text) = feed(&mut php, b"");
         assert!(codes.contains(&found.unwrap()), "{option:?}: {found:?}: {text}");
@@ -282,15 +277,16 @@ fn exit_codes_say_what_went_wrong() {
         assert!(text.contains(word), "{words:?}: {text}");
     }
     // The daemon is away: to be tried again, and somebody who speaks SMTP is told in SMTP.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Port::hold();
     let program = place.program("sendmail").display().to_string();
-    let (code, text) = feed(place.command_at(&program, gone).arg("ann@example.org"), MAIL);
+    let (code, text) =
+        feed(place.command_at(&program, gone.address()).arg("ann@example.org"), MAIL);
     assert_eq!(code, Some(75), "{text}");
     assert!(
         text.contains("mail was not taken, the daemon does not answer at 127.0.0.1:"),
         "{text}"
     );
-    let (code, text) = feed(place.command_at(&program, gone).arg("-bs"), b"");
+    let (code, text) = feed(place.command_at(&program, gone.address()).arg("-bs"), b"");
     assert_eq!(code, Some(75), "{text}");
     assert!(text.starts_with("421 "), "{text}");
     assert!(place.world.sandbox.messages().is_empty(), "nothing was sent");
@@ -317,8 +313,8 @@ fn a_daemon_that_wants_a_login_is_no_permission() {
 #[test]
 fn the_configuration_names_the_daemon_s_address() {
     let world = World::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let config = world.config(&format!("[[listener]]\naddress = \"{free}\"\n"));
+    let port = Port::hold();
+    let config = world.config(&format!("[[listener]]\naddress = \"{port}\"\n"));
     let daemon = world.start(&config).run();
     // A secret that this user may not read is the daemon's business only.
     let unreadable = config.replace("client_secret = \"", "client_secret_file = \"/nowhere/");

@@ -1,10 +1,10 @@
 //! What systemd sees: readiness, the watchdog, a socket that is already open.
 
+use crate::support::activated::Activated;
 use crate::support::client::Client;
-use crate::support::daemon::{PATIENCE, binary};
+use crate::support::daemon::PATIENCE;
+use crate::support::port::Port;
 use crate::support::world::World;
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 #[test]
@@ -27,20 +27,10 @@ fn it_reports_ready_with_its_addresses_feeds_the_watchdog_and_says_it_stops() {
 #[test]
 fn socket_activation_takes_the_socket_that_systemd_opened() {
     let world = World::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: SocketAddr = free.local_addr().unwrap();
-    drop(free);
-    let file = world.path().join("submitd.toml");
+    let port = Port::hold();
+    let address = port.address();
     let listener = format!("[[listener]]\naddress = \"{address}\"\n");
-    std::fs::write(&file, world.config(&listener)).unwrap();
-    let mut activated = Command::new("systemd-socket-activate")
-        .args(["--listen", &address.to_string()])
-        .arg(binary())
-        .args(["run", "--config"])
-        .arg(&file)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("systemd-socket-activate is needed: run scripts/install-test-tools");
+    let activated = Activated::start(&world, &address.to_string(), &world.config(&listener));
     // The first connection starts the daemon; it waits in the backlog until then.
     let ends = Instant::now() + PATIENCE;
     let mut client = loop {
@@ -57,8 +47,5 @@ fn socket_activation_takes_the_socket_that_systemd_opened() {
         .unwrap();
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(world.messages(1).len(), 1);
-    // systemd-socket-activate has become the daemon by exec: its id is the daemon's.
-    let killed = Command::new("kill").args(["-s", "TERM", &activated.id().to_string()]).status();
-    assert!(killed.unwrap().success());
-    assert!(activated.wait().unwrap().success());
+    activated.stop();
 }

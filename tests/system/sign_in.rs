@@ -4,6 +4,7 @@ use crate::support::browser::{chromium, decide, post, visit, visit_as};
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::servers::Oidc;
 use crate::support::sign_in::Login;
 use crate::support::witness::Witness;
@@ -18,17 +19,11 @@ const ERP: &str = "erp@contoso.com";
 
 /// An account of the public application with this grant and these further keys.
 fn config(world: &World, grant: &str, keys: &str) -> String {
-    format!(
-        "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
-         [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\n\
-         [[account]]\nname = \"erp\"\nmailbox = \"{ERP}\"\ngrant = \"{grant}\"\n\
-         tenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n{keys}\n\
-         [account.upstream]\nhost = \"localhost\"\nport = {port}\nca_file = \"{dir}/sandbox-ca.pem\"\n\
-         [account.oauth]\ntoken_url = \"{url}\"\n",
-        dir = world.path().display(),
-        port = world.sandbox.smtp_addr().port(),
-        url = world.sandbox.token_url(),
-    )
+    let keys = format!(
+        "mailbox = \"{ERP}\"\ngrant = \"{grant}\"\n\
+         tenant = \"contoso.onmicrosoft.com\"\nclient_id = \"{PUBLIC}\"\n{keys}"
+    );
+    world.account(&keys, &format!("token_url = \"{}\"", world.sandbox.token_url()))
 }
 
 fn world_of(change: impl FnOnce(&mut SignIns)) -> World {
@@ -53,7 +48,7 @@ fn send(daemon: &Daemon, subject: &str) {
 
 fn submitd(world: &World, words: &[&str]) -> Output {
     let config = world.path().join("submitd.toml");
-    Command::new(binary()).arg("--config").arg(config).args(words).output().unwrap()
+    Command::new(binary()).arg("--config").arg(config).args(words).heard()
 }
 
 fn text(output: &Output) -> String {
@@ -72,6 +67,11 @@ fn says(text: &str, words: &[&str]) {
 /// The person of this name signs in; where the browser ends.
 fn come_back(login: &Login, user: &str) -> String {
     decide(&login.address(), user, "accept").location()
+}
+
+/// The port of an address.
+fn port(address: &str) -> u16 {
+    url::Url::parse(address).unwrap().port().unwrap()
 }
 
 /// Nothing of what was given out stands in what was printed or, unsealed, in the state directory.
@@ -104,12 +104,11 @@ fn browser_while_the_daemon_runs_and_its_mail_waits() {
     let page = visit(&back);
     assert_eq!(page.status, 200);
     says(&page.body, &["You are signed in", "submitd can send as erp@contoso.com now"]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     says(&said, &["signed in as erp@contoso.com", "the account can send"]);
     assert_eq!(world.messages(1)[0].mailbox, ERP);
     // The answer is used up and the door is closed.
-    let port = url::Url::parse(&back).unwrap().port().unwrap();
+    let port = port(&back);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     send(&daemon, "goes at once");
     assert_eq!(world.messages(2).len(), 2);
@@ -120,13 +119,46 @@ fn browser_while_the_daemon_runs_and_its_mail_waits() {
 }
 
 #[test]
+fn the_browser_may_come_back_over_either_loopback_address() {
+    // What `localhost` means is for the browser to choose.
+    for host in ["127.0.0.1", "[::1]"] {
+        let world = World::new();
+        let text = config(&world, "authorization_code", "");
+        let login = Login::start(&write(&world, &text), &["erp"]);
+        let back = come_back(&login, ERP);
+        assert!(back.starts_with("http://localhost:"), "{back}");
+        assert_eq!(visit(&back.replacen("localhost", host, 1)).status, 200, "{host}");
+        let (status, said) = login.wait();
+        assert!(status.success(), "{said}");
+    }
+}
+
+#[test]
+fn what_must_be_set_up_is_printed_and_a_registration_that_does_not_fit_leads_there() {
+    let world = World::new();
+    let text = config(&world, "authorization_code", "");
+    write(&world, &text);
+    let shown = submitd(&world, &["login", "erp", "--setup"]);
+    assert!(shown.status.success());
+    let printed = self::text(&shown);
+    says(&printed, &[PUBLIC, "Set-CASMailbox", ERP, "SmtpClientAuthenticationDisabled $false"]);
+    assert_eq!(world.sandbox.statistics().token_requests, 0, "nobody was asked");
+    let keys = format!("client_secret = \"{}\"", Options::default().client_secret.expose());
+    let text = config(&world, "authorization_code", &keys);
+    let login = Login::start(&write(&world, &text), &["erp"]);
+    visit(&come_back(&login, ERP));
+    let (status, said) = login.wait();
+    assert_eq!(status.code(), Some(1));
+    says(&said, &["AADSTS700025", "submitd login erp --setup"]);
+}
+
+#[test]
 fn browser_without_a_daemon_serves_the_next_start() {
     let world = World::new();
     let text = config(&world, "authorization_code", "");
     let login = Login::start(&write(&world, &text), &["erp"]);
     visit(&come_back(&login, ERP));
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     says(&said, &["no daemon was reached, so it is stored in"]);
     let daemon = world.start(&text).run();
     send(&daemon, "one");
@@ -148,8 +180,7 @@ fn device_code_while_the_daemon_runs() {
     let (place, code) = login.code();
     let fields = [("code", code.as_str()), ("user", ERP), ("decision", "accept")];
     says(&post(&place, &fields).body, &["You have signed in"]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     assert_eq!(world.messages(1).len(), 1);
     nothing_was_shown(&world, &[("log", &daemon.log.text()), ("login", &said)]);
 }
@@ -163,8 +194,7 @@ fn device_code_without_a_daemon_and_refusals_that_say_what_to_do() {
     let declined = Login::start(&file, &["erp"]);
     let (place, code) = declined.code();
     post(&place, &[("code", &code), ("user", ERP), ("decision", "cancel")]);
-    let (status, said) = declined.wait();
-    assert_eq!(status.code(), Some(1));
+    let said = declined.failed();
     says(&said, &["declined", "accept what application", "submitd login erp"]);
 
     let login = Login::start(&file, &["erp"]);
@@ -172,8 +202,7 @@ fn device_code_without_a_daemon_and_refusals_that_say_what_to_do() {
     let wrong = post(&place, &[("code", "WRONG"), ("user", ERP), ("decision", "accept")]);
     says(&wrong.body, &["Check the code and try again"]);
     post(&place, &[("code", &code), ("user", ERP), ("decision", "accept")]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
     let daemon = world.start(&text).run();
     send(&daemon, "one");
     assert_eq!(world.messages(1).len(), 1);
@@ -182,8 +211,7 @@ fn device_code_without_a_daemon_and_refusals_that_say_what_to_do() {
         faults.sign_in.device_interval = Some(1);
         faults.sign_in.device_life = Some(0);
     });
-    let (status, said) = Login::start(&file, &["erp"]).wait();
-    assert_eq!(status.code(), Some(1));
+    let said = Login::start(&file, &["erp"]).failed();
     says(&said, &["the code was not entered in time", "begin again: submitd login erp"]);
 }
 
@@ -199,15 +227,14 @@ fn paste_of_a_page_that_did_not_load_and_of_the_code_alone() {
         login.log.wait_for("not the address that the browser ends at");
         login.paste("http://localhost:1/?code=c&state=wrong");
         let back = come_back(&login, ERP);
-        let port = url::Url::parse(&back).unwrap().port().unwrap();
+        let port = port(&back);
         assert!(port >= 49152, "whoever listens on a usual port must not get the code");
         login.paste(&back.replace("state=", "state=x"));
         login.log.wait_for("state is not ours");
         let code = url::Url::parse(&back).unwrap();
         let code = code.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
         login.paste(if whole { &back } else { &code });
-        let (status, said) = login.wait();
-        assert!(status.success(), "{said}");
+        let said = login.good();
         let daemon = daemon.unwrap_or_else(|| world.start(&text).run());
         send(&daemon, "one");
         assert_eq!(world.messages(1).len(), 1);
@@ -221,7 +248,7 @@ fn a25_answers_that_are_not_ours_change_nothing_and_the_right_one_still_counts()
     let text = config(&world, "authorization_code", "");
     let login = Login::start(&write(&world, &text), &["erp"]);
     let back = come_back(&login, ERP);
-    let port = url::Url::parse(&back).unwrap().port().unwrap();
+    let port = port(&back);
     // Wrong state: of another sign-in, none, cut.
     for query in ["code=stolen&state=guess", "code=stolen", "state=guess", ""] {
         let page = visit(&format!("http://localhost:{port}/?{query}"));
@@ -252,8 +279,7 @@ fn a25_answers_that_are_not_ours_change_nothing_and_the_right_one_still_counts()
     }
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
 }
 
 #[test]
@@ -272,8 +298,7 @@ fn a25_a_code_serves_once() {
     let mut second = Login::start(&file, &["erp", "--paste"]);
     second.address();
     second.paste(&code);
-    let (status, said) = second.wait();
-    assert_eq!(status.code(), Some(1), "{said}");
+    let said = second.failed();
     says(&said, &["AADSTS54005"]);
     assert!(!said.contains(&code), "{said}");
     assert_eq!(std::fs::read(world.path().join("state/tokens")).unwrap(), sealed, "kept");
@@ -291,8 +316,7 @@ fn a25_a_code_of_another_attempt_fails_at_the_verifier() {
     let mut other = Login::start(&file, &["erp", "--paste"]);
     other.address();
     other.paste(&code);
-    let (status, said) = other.wait();
-    assert_eq!(status.code(), Some(1), "{said}");
+    other.failed();
     assert!(!world.path().join("state/tokens").exists(), "nothing was kept");
 }
 
@@ -308,8 +332,7 @@ fn a25_the_wrong_user_is_refused_and_a_shared_mailbox_names_who_signs_in() {
     let page = visit(&come_back(&login, ERP));
     assert_eq!(page.status, 400);
     says(&page.body, &["ann@contoso.com signed in, and not erp@contoso.com"]);
-    let (status, said) = login.wait();
-    assert_eq!(status.code(), Some(1));
+    let said = login.failed();
     says(&said, &["username =", "private window"]);
     assert!(!world.path().join("state/tokens").exists(), "nothing was kept");
 
@@ -317,8 +340,7 @@ fn a25_the_wrong_user_is_refused_and_a_shared_mailbox_names_who_signs_in() {
     let login = Login::start(&write(&world, &text), &["erp"]);
     assert!(login.address().contains("login_hint=Ann%40contoso.com"));
     visit(&come_back(&login, "ann@contoso.com"));
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
     let daemon = world.start(&text).run();
     send(&daemon, "from the shared mailbox");
     assert_eq!(world.messages(1)[0].mailbox, ERP);
@@ -335,8 +357,7 @@ fn a25_a_script_in_a_refusal_stays_text() {
     assert_eq!(page.status, 400);
     assert!(!page.body.contains("<script") && !page.body.contains("<img"), "{}", page.body);
     says(&page.body, &["It did not work", "&lt;script&gt;"]);
-    let (status, said) = login.wait();
-    assert_eq!(status.code(), Some(1), "{said}");
+    login.failed();
 }
 
 #[test]
@@ -352,8 +373,7 @@ fn a_failed_sign_in_keeps_the_old_one_and_a_good_one_replaces_it() {
     assert_eq!(world.messages(1).len(), 1);
     let again = Login::start(&file, &["erp"]);
     visit(&decide(&again.address(), ERP, "cancel").location());
-    let (status, said) = again.wait();
-    assert_eq!(status.code(), Some(1));
+    let said = again.failed();
     says(&said, &["AADSTS65004", "submitd login erp"]);
     send(&daemon, "two");
     assert_eq!(world.messages(2).len(), 2);
@@ -366,8 +386,7 @@ fn a_failed_sign_in_keeps_the_old_one_and_a_good_one_replaces_it() {
     assert!(told.contains("submitd login erp"), "{told}");
     let login = Login::start(&file, &["erp"]);
     visit(&come_back(&login, ERP));
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
     assert_eq!(world.messages(3).len(), 3);
 }
 
@@ -380,8 +399,7 @@ fn a_sign_in_that_never_comes_back_ends_with_a_hint() {
     let page = visit(&login.address());
     assert_eq!(page.status, 400, "shown to the person, never redirected");
     says(&page.body, &["AADSTS50011"]);
-    let (status, said) = login.wait();
-    assert_eq!(status.code(), Some(1));
+    let said = login.failed();
     says(&said, &["nobody came back", "AADSTS50011 means that the redirect URI is not registered"]);
     let strange = config(&world, "authorization_code", "")
         .replace(PUBLIC, "00000000-0000-0000-0000-000000000000");
@@ -416,8 +434,7 @@ fn registrations_that_do_not_fit_name_what_to_change() {
         let text = config(&world, "authorization_code", &keys).replace(PUBLIC, id);
         let login = Login::start(&write(&world, &text), &["erp"]);
         visit(&come_back(&login, ERP));
-        let (status, said) = login.wait();
-        assert_eq!(status.code(), Some(1));
+        let said = login.failed();
         says(&said, &[code, "remedy:"]);
         assert!(!said.contains(options.client_secret.expose()));
     }
@@ -504,8 +521,7 @@ fn a_socket_that_is_off_needs_a_reload() {
     send(&daemon, "waits");
     let login = Login::start(&write(&world, &text), &["erp"]);
     visit(&come_back(&login, ERP));
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     says(&said, &["one that runs all the same needs a reload"]);
     daemon.signal("HUP");
     assert_eq!(world.messages(1).len(), 1);
@@ -563,8 +579,7 @@ fn another_provider_takes_our_code_with_pkce_and_rotates_our_tokens() {
         &["await", "You are signed in"],
     ]);
     assert!(seen.url.contains("iss="), "RFC 9207: {seen:?}");
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     says(&said, &["signed in as erp@contoso.com", "the account can send"]);
     drop(daemon);
     rotates(&world, &oidc, &text);
@@ -591,8 +606,7 @@ fn another_provider_takes_our_device_code() {
         &["press", "login-submit"],
         &["await", "Success"],
     ]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
     rotates(&world, &oidc, &text);
 }
 

@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::mails;
 use crate::support::world::World;
+use std::process::Command;
 use submitd::sandbox::Faults;
 
 #[test]
@@ -56,6 +57,22 @@ fn b19_a_second_sigterm_exits_at_once() {
     daemon.log.wait_for("a second signal exits at once");
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(1));
+}
+
+#[test]
+fn b19_a_start_that_hangs_can_be_stopped() {
+    let world = World::new();
+    // Nobody ever writes the key that it waits for.
+    let pipe = world.path().join("key");
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+    let account = "mailbox = \"erp@contoso.com\"\ngrant = \"refresh_token\"\nrefresh_token = \"x\"\n\
+                   tenant = \"contoso.onmicrosoft.com\"\n\
+                   client_id = \"0f8fad5b-d9cb-469f-a165-70867728950e\"";
+    let config = world.account(account, "");
+    let start = world.start(&config).with("SUBMITD_VAULT_KEY_FILE", pipe.to_str().unwrap());
+    let mut daemon = start.begin();
+    daemon.log.wait_for("the queue is open");
+    assert_eq!(daemon.stop().code(), Some(0), "nothing was begun: {}", daemon.log.text());
 }
 
 #[test]

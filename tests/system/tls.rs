@@ -1,6 +1,8 @@
 //! Clients inside TLS: STARTTLS, from the first octet, and certificates that change while we run.
 
 use crate::support::daemon::{Daemon, PATIENCE, Start, binary};
+use crate::support::overheard::Heard;
+use crate::support::port::Port;
 use crate::support::programs::{PASSWORD, USER, run};
 use crate::support::talk::{self, Pair, tls};
 use crate::support::world::{RUNTIME, World};
@@ -63,7 +65,7 @@ fn a22_a_listener_for_the_network_takes_logins_inside_tls_only() {
     };
     let refused = |config: &str, words: &str| {
         let start = world.start(config);
-        let output = start.command().0.stderr(Stdio::piped()).output().unwrap();
+        let output = start.command().0.stderr(Stdio::piped()).heard();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(78), "{text}");
         assert!(text.contains(words), "{text}");
@@ -242,6 +244,35 @@ fn a_client_that_never_shakes_hands_is_let_go_and_plain_smtp_is_no_handshake() {
 }
 
 #[test]
+fn a18_the_surplus_hears_421_inside_tls_too_and_strangers_get_no_handshake() {
+    let world = World::new();
+    let pair = Pair::new();
+    pair.write(world.path());
+    let full = format!("max_connections = 1\n{}", tls("implicit"));
+    let strange = format!(
+        "[[listener]]\naddress = \"127.0.0.2:0\"\nclients = \"192.0.2.0/24\"\n{}",
+        tls("implicit")
+    );
+    let config = world.config(&format!("{}{strange}", World::listener(&full)));
+    let daemon = world.start(&config).run();
+    let [full, strange] = daemon.addresses[..] else { panic!("{:?}", daemon.addresses) };
+    let mut first = talk::implicit(full, &[&pair]).unwrap();
+    assert!(first.reply().unwrap().starts_with("220 "));
+    // Those that never shake hands take no turn for good: their number is bounded and so is their time.
+    let silent: Vec<_> = (0..20).map(|_| talk::tcp(full)).collect();
+    for mut silent in silent {
+        assert!(silent.reply().is_err(), "not a word in the clear");
+    }
+    let mut surplus = talk::implicit(full, &[&pair]).unwrap();
+    let reply = surplus.reply().unwrap();
+    assert!(reply.starts_with("421 4.7.0 too many connections"), "{reply}");
+    assert!(surplus.reply().is_err(), "and closed");
+    assert!(talk::implicit(strange, &[&pair]).is_err());
+    first.mail("undisturbed");
+    world.messages(1);
+}
+
+#[test]
 fn a_balancers_header_comes_before_tls_and_older_versions_can_be_shut_out() {
     let world = World::new();
     let pair = Pair::new();
@@ -275,26 +306,26 @@ fn health_and_send_go_through_every_kind_of_door() {
     let world = World::new();
     Pair::new().write(world.path());
     let socket = world.path().join("smtp.sock");
+    let [first, second, third] = [(); 3].map(|()| Port::hold());
     let doors = [
-        format!("address = \"{}\"\n{}", talk::free(), tls("implicit")),
-        format!("address = \"{}\"\n{}", talk::free(), tls("starttls")),
+        format!("address = \"{first}\"\n{}", tls("implicit")),
+        format!("address = \"{second}\"\n{}", tls("starttls")),
         format!("address = \"unix:{}\"\n", socket.display()),
-        format!("address = \"{}\"\nproxy_protocol = \"127.0.0.0/8\"\n", talk::free()),
+        format!("address = \"{third}\"\nproxy_protocol = \"127.0.0.0/8\"\n"),
     ];
     for (count, door) in doors.iter().enumerate() {
         let config = world.config(&format!("[[listener]]\n{door}"));
         let mut daemon = world.start(&config).run();
         let file = world.path().join("submitd.toml");
         for words in [&["health"][..], &["send", "ann@example.org"]] {
-            let command = Command::new(binary()).args(words).arg("--config").arg(&file).output();
-            let output = command.unwrap();
+            let output = Command::new(binary()).args(words).arg("--config").arg(&file).heard();
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{words:?} {door}: {text}");
         }
         world.messages(count + 1);
         assert!(daemon.stop().success());
-        let health = Command::new(binary()).arg("health").arg("--config").arg(&file).output();
-        assert_eq!(health.unwrap().status.code(), Some(69), "nobody is there: {door}");
+        let health = Command::new(binary()).arg("health").arg("--config").arg(&file).heard();
+        assert_eq!(health.status.code(), Some(69), "nobody is there: {door}");
     }
     assert!(!socket.exists());
 }
@@ -307,7 +338,7 @@ fn a_key_that_others_may_read_keeps_it_from_starting() {
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&key, readable).unwrap();
     let start: Start<'_> = world.start(&world.config(&World::listener(&tls("starttls"))));
-    let output = start.command().0.output().unwrap();
+    let output = start.command().0.heard();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{text}");
     assert!(text.contains("relay.key can be read or written by others (mode 644); chmod 600"));

@@ -4,6 +4,7 @@ use crate::support::browser::chromium;
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, binary};
 use crate::support::mails;
+use crate::support::overheard::Heard;
 use crate::support::sign_in::Login;
 use crate::support::world::World;
 use std::os::unix::fs::PermissionsExt;
@@ -19,15 +20,7 @@ const ERP: &str = "erp@contoso.com";
 
 /// A configuration of one account with these keys, and these in `[account.oauth]`; its file.
 fn configure(world: &World, keys: &str, oauth: &str) -> (PathBuf, String) {
-    let text = format!(
-        "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
-         [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\n\
-         [[account]]\nname = \"erp\"\n{keys}\n\
-         [account.upstream]\nhost = \"localhost\"\nport = {port}\nca_file = \"{dir}/sandbox-ca.pem\"\n\
-         [account.oauth]\n{oauth}\n",
-        dir = world.path().display(),
-        port = world.sandbox.smtp_addr().port(),
-    );
+    let text = world.account(keys, oauth);
     let path = world.path().join("submitd.toml");
     std::fs::write(&path, &text).unwrap();
     (path, text)
@@ -56,8 +49,7 @@ fn test_mail(world: &World, daemon: &Daemon, text: &str) {
     let file = world.path().join("here.toml");
     std::fs::write(&file, here).unwrap();
     let sent =
-        Command::new(binary()).args(["send", "ann@example.org", "--config"]).arg(file).output();
-    let sent = sent.unwrap();
+        Command::new(binary()).args(["send", "ann@example.org", "--config"]).arg(file).heard();
     assert!(sent.status.success(), "{sent:?}");
 }
 
@@ -69,7 +61,7 @@ fn says(text: &str, words: &[&str]) {
 }
 
 fn check(file: &PathBuf) -> String {
-    let output = Command::new(binary()).args(["check", "--config"]).arg(file).output().unwrap();
+    let output = Command::new(binary()).args(["check", "--config"]).arg(file).heard();
     let both = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8(both).unwrap()
 }
@@ -97,8 +89,7 @@ fn lms_web_consent() {
     ]);
     assert!(seen.url.contains("/submitd/callback?code="), "{seen:?}");
     says(&seen.text, &["submitd can send as erp@contoso.com now"]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     says(&said, &["signed in as erp@contoso.com"]);
     test_mail(&world, &daemon, &text);
     assert_eq!(world.messages(1)[0].mailbox, ERP);
@@ -165,8 +156,7 @@ fn integration_ropc_device() {
         &["press", "accept"],
         &["await", "You have signed in"],
     ]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
     send(&daemon, ERP, "by device code");
     assert_eq!(world.messages(2).len(), 2);
     assert!(daemon.stop().success());
@@ -237,8 +227,7 @@ fn pasted_address(world: &World, count: usize) {
     ]);
     assert!(seen.url.contains("/common/oauth2/nativeclient?code="), "{seen:?}");
     login.paste(&seen.url);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    login.good();
     send(&daemon, ERP, "pasted");
     assert_eq!(world.messages(count).len(), count);
     assert!(daemon.stop().success());
@@ -260,8 +249,7 @@ fn personal_account(world: &World, personal: &str, count: usize) {
         &["await", "You are signed in"],
     ]);
     says(&seen.text, &[personal]);
-    let (status, said) = login.wait();
-    assert!(status.success(), "{said}");
+    let said = login.good();
     says(&said, &[&format!("signed in as {personal}")]);
     send(&daemon, personal, "personal");
     assert_eq!(world.messages(count)[count - 1].mailbox, personal);

@@ -21,6 +21,7 @@ use super::provider::Provider;
 use super::request;
 use super::response::{Fault, Granted};
 use crate::config::{Account, SignIn};
+use crate::diagnosis::Class;
 use crate::secret::Secret;
 use attempt::{Attempt, Heard};
 use device::{Answer, Rhythm};
@@ -86,6 +87,11 @@ pub enum LoginError {
 }
 
 impl LoginError {
+    /// Whether something is to be set up at the provider before anybody can sign in.
+    pub fn is_administrators(&self) -> bool {
+        matches!(self, Self::Provider(fault) if fault.class() == Class::Administrator)
+    }
+
     /// The next step, filled in for the account.
     pub fn remedy(&self, account: &Account) -> Option<String> {
         let text = match self {

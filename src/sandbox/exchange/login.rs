@@ -17,6 +17,9 @@ impl Submission {
         }
         let now = SystemTime::now();
         let fault = self.smtp_fault(|smtp| take(&mut smtp.auth));
+        let (Credentials::Password { password: shown, .. }
+        | Credentials::Bearer { token: shown, .. }) = credentials;
+        self.world.seen().add(shown.expose());
         let (user, judged) = match credentials {
             Credentials::Password { user, .. } => {
                 self.world.count(|statistics| statistics.password_logins += 1);

@@ -278,6 +278,7 @@ async fn mailbox(
         GraphStep::Session => {
             let asked = json_body(head, &body)?;
             let opened = world.drafts().open(mailbox, draft, &asked["AttachmentItem"])?;
+            world.seen().add(&opened);
             let place =
                 format!("/api/v2.0/Users('{mailbox}')/AttachmentSessions('1')?authtoken={opened}");
             let mut answer = upload::progress(0);

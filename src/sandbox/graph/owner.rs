@@ -120,6 +120,7 @@ fn grant(world: &World, headers: &HeaderMap, now: SystemTime) -> Result<Grant, R
     let Some(token) = shown.and_then(|shown| shown.strip_prefix("Bearer ")) else {
         return Err(Refusal::token("Access token is empty."));
     };
+    world.seen().add(token);
     world.tokens().for_graph(token, now).map_err(|fault| {
         Refusal::token(match fault {
             TokenFault::Expired => "Lifetime validation failed, the token is expired.",

@@ -1,26 +1,29 @@
-//! The long way: a draft, its large parts by upload, then `send`.
+//! The long way: a draft, its large files by upload, then `send`.
 //!
-//! It promises that the draft is sent only after the commit said yes and all parts are in it, that one which
+//! It promises that the draft is sent only after the commit said yes and all files are in it, that one which
 //! is not sent is removed, and that no token goes to the upload's own address, which carries one of its own.
-//! The message lies in memory meanwhile, so there is one at a time.
+//! The message is read once to find its parts, and then file by file: no file lies in memory.
 
-use super::pieces::{Part, take_apart};
-use super::{Commit, Graph, Opened, at, line, request};
+use super::letter::{Letter, Pieces};
+use super::{Commit, Graph, at, line, request};
+use crate::mail::apart::{Apart, take_apart};
+use crate::mail::outline::{Outline, Parts};
+use crate::mail::part::Part;
 use crate::smtp::Reply;
 use crate::upstream::{Credential, Failure, Fault, Stage};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 use url::Url;
 
-/// A part of fewer octets goes in one request; upload sessions begin here.
-const SESSION: usize = 3 * 1024 * 1024;
+/// A file of fewer octets goes in one request, as base64 in JSON: below 4 MB with its name and all else. Upload
+/// sessions begin here.
+const SESSION: u64 = 3_000_000;
 /// So much goes in one request of an upload: below 4 MB, and a multiple of 320 KB.
-const SLICE: usize = 10 * 320 * 1024;
+const SLICE: u64 = 10 * 320 * 1024;
+/// What Graph calls a file that is too small for an upload session.
+const TOO_SMALL: &str = "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize";
 
 /// What was made.
 #[derive(Deserialize)]
@@ -36,26 +39,27 @@ struct Session {
 }
 
 impl Graph {
-    /// The message as a draft.
+    /// The message as a draft of at most so many octets, and its largest files beside it.
     pub(super) async fn upload(
         &self,
-        opened: Opened<'_>,
+        mut letter: Letter<'_>,
+        most: u64,
         credential: &Credential,
         commit: Commit<'_>,
     ) -> Result<Reply, Failure> {
-        let _turn = self.large.acquire().await.map_err(|_| at(Stage::Body, Fault::Closed))?;
-        let raw = gather(opened).await.map_err(|fault| at(Stage::Body, fault))?;
-        let apart = take_apart(&raw, self.settings.max_size).map_err(|why| {
-            let limit = self.settings.max_size;
-            at(Stage::Body, Fault::Unfit(format!("it has more than {limit} octets, and {why}")))
-        })?;
-        drop(raw);
-        let id = self.begin(&apart.message, credential).await?;
+        let size = letter.size();
+        let found = outline(&mut letter).await.map_err(|fault| at(Stage::Body, fault))?;
+        let apart = take_apart(found, most)
+            .map_err(|why| at(Stage::Body, Fault::Oversize { size, why }))?;
+        let id = self.begin(&mut letter, &apart, credential).await?;
         let filled = async {
-            for part in &apart.parts {
-                self.attach(&id, part, credential).await?;
+            for file in &apart.files {
+                self.attach(&mut letter, &id, file, credential).await?;
             }
-            commit.await.map_err(|text| at(Stage::Body, Fault::Local(text)))
+            match commit {
+                Some(mark) => mark.await.map_err(|text| at(Stage::Body, Fault::Local(text))),
+                None => Ok(()),
+            }
         };
         if let Err(failure) = filled.await {
             self.remove(&id, credential).await;
@@ -72,10 +76,15 @@ impl Graph {
     }
 
     /// Makes the draft.
-    async fn begin(&self, message: &[u8], credential: &Credential) -> Result<String, Failure> {
-        let request = self.request(credential, "messages")?;
-        let request = request.header(CONTENT_TYPE, "text/plain").body(STANDARD.encode(message));
-        let heard = self.ask(request, self.times.data_timeout, false).await?;
+    async fn begin(
+        &self,
+        letter: &mut Letter<'_>,
+        apart: &Apart,
+        credential: &Credential,
+    ) -> Result<String, Failure> {
+        let request = self.request(credential, "messages")?.header(CONTENT_TYPE, "text/plain");
+        let mut pieces = Pieces::encoded(letter, apart.stays.clone());
+        let (heard, _) = self.stream(request, &mut pieces, None, &mut None).await?;
         if heard.status == 403 {
             tracing::warn!(
                 mailbox = %credential.mailbox,
@@ -88,51 +97,82 @@ impl Graph {
         Ok(made.id)
     }
 
-    /// Puts one part into the draft.
-    async fn attach(&self, id: &str, part: &Part, credential: &Credential) -> Result<(), Failure> {
+    /// Puts one file into the draft.
+    async fn attach(
+        &self,
+        letter: &mut Letter<'_>,
+        id: &str,
+        file: &Part,
+        credential: &Credential,
+    ) -> Result<(), Failure> {
         let place = format!("messages/{}/attachments", request::escaped(id));
-        let Part { name, content_type, content_id, is_inline, octets } = part;
-        if octets.len() < SESSION {
-            let body = json!({
-                "@odata.type": "#microsoft.graph.fileAttachment", "name": name,
-                "contentType": content_type, "contentId": content_id, "isInline": is_inline,
-                "contentBytes": STANDARD.encode(octets),
-            });
-            let heard = self.tell(credential, &place, &body).await?;
-            return heard.read(201).map(drop).map_err(|fault| at(Stage::Body, fault));
+        if file.size < SESSION {
+            return self.put_whole(letter, &place, file, credential).await;
         }
+        let Part { name, content_type, content_id, is_inline, size, .. } = file;
         let body = json!({"AttachmentItem": {
-            "attachmentType": "file", "name": name, "size": octets.len(),
+            "attachmentType": "file", "name": name, "size": size,
             "contentType": content_type, "contentId": content_id, "isInline": is_inline,
         }});
         let heard = self.tell(credential, &format!("{place}/createUploadSession"), &body).await?;
+        // Where their least size is larger than what was seen, one request must do.
+        if matches!(heard.read(201), Err(Fault::Http { code, .. }) if code == TOO_SMALL) {
+            return self.put_whole(letter, &place, file, credential).await;
+        }
         let Session { upload_url } = self.made(&heard)?;
         if !self.may_go_to(&upload_url) {
             let fault = Fault::Protocol("the upload is to go over plain http".to_owned());
             return Err(at(Stage::Body, fault));
         }
+        let mut pieces = Pieces::content(letter, file);
         let mut start = 0;
-        for slice in octets.chunks(SLICE) {
-            let end = start + slice.len();
-            self.put(&upload_url, slice, start, octets.len()).await?;
-            start = end;
+        while start < *size {
+            let slice = SLICE.min(size - start);
+            self.put(&upload_url, &mut pieces, start, slice).await?;
+            start += slice;
         }
         Ok(())
     }
 
+    /// A file in one request.
+    async fn put_whole(
+        &self,
+        letter: &mut Letter<'_>,
+        place: &str,
+        file: &Part,
+        credential: &Credential,
+    ) -> Result<(), Failure> {
+        let Part { name, content_type, content_id, is_inline, .. } = file;
+        let described = json!({
+            "@odata.type": "#microsoft.graph.fileAttachment", "name": name,
+            "contentType": content_type, "contentId": content_id, "isInline": is_inline,
+        });
+        let described = described.to_string();
+        let before = format!("{},\"contentBytes\":\"", described.trim_end_matches('}'));
+        let mut pieces = Pieces::framed(letter, file, before, "\"}".to_owned());
+        let request = self.request(credential, place)?.header(CONTENT_TYPE, "application/json");
+        let (heard, _) = self.stream(request, &mut pieces, None, &mut None).await?;
+        heard.read(201).map(drop).map_err(|fault| at(Stage::Body, fault))
+    }
+
     /// One request of an upload; its address is its own permission.
-    async fn put(&self, url: &Url, slice: &[u8], start: usize, of: usize) -> Result<(), Failure> {
+    async fn put(
+        &self,
+        url: &Url,
+        pieces: &mut Pieces<'_, '_>,
+        start: u64,
+        slice: u64,
+    ) -> Result<(), Failure> {
         let client = self.client.load();
         let client = client.as_ref().as_ref().map_err(|fault| at(Stage::Connect, fault.clone()))?;
-        let range = format!("bytes {start}-{}/{of}", start + slice.len() - 1);
+        let range = format!("bytes {start}-{}/{}", start + slice - 1, pieces.size());
         let request = client
             .put(url.clone())
             .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_RANGE, range)
-            .body(Bytes::copy_from_slice(slice));
-        let heard = self.ask(request, self.times.data_timeout, false).await?;
+            .header(CONTENT_RANGE, range);
+        let (heard, is_sent) = self.stream(request, pieces, Some(slice), &mut None).await?;
         match heard.status {
-            200..=202 => Ok(()),
+            200..=202 if is_sent => Ok(()),
             _ => Err(at(Stage::Body, refusal(&heard))),
         }
     }
@@ -189,13 +229,12 @@ fn refusal(heard: &line::Heard) -> Fault {
     }
 }
 
-async fn gather(opened: Opened<'_>) -> Result<Vec<u8>, Fault> {
-    let Opened { mut head, body, size } = opened;
-    while let Some(chunk) = body.chunk().await.map_err(Fault::Local)? {
-        if head.len() as u64 + chunk.len() as u64 > size {
-            return Err(super::odd_size());
-        }
-        head.extend_from_slice(&chunk);
+/// Reads the message to its end, and finds its parts.
+async fn outline(letter: &mut Letter<'_>) -> Result<Parts, Fault> {
+    letter.again(0)?;
+    let mut outline = Outline::default();
+    while let Some(piece) = letter.next().await? {
+        outline.feed(&piece);
     }
-    Ok(head)
+    Ok(outline.finish())
 }

@@ -5,14 +5,14 @@
 //! is asked twice, since Graph would send twice.
 
 use super::answer::Answer;
-use crate::config::{HttpProxy, Proxy, Upstream};
+use crate::config::{HttpProxy, Upstream, is_this_machine};
+use crate::http;
 use crate::secret::Secret;
 use crate::smtp::Reply;
 use crate::tls;
 use crate::upstream::{Failure, Fault, Stage};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use rustls::ClientConfig;
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 use url::Url;
@@ -55,40 +55,19 @@ pub(super) fn client(
     trust: &ClientConfig,
 ) -> Result<reqwest::Client, Fault> {
     let is_plain = root.scheme() != "https";
-    let is_local = match root.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    };
+    let is_local = is_this_machine(root, false);
     if is_plain && !is_local {
         return Err(Fault::Tls(tls::Distrust::new("the address of Graph is not https")));
     }
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(trust.clone())
-        .redirect(reqwest::redirect::Policy::none())
-        .https_only(!is_plain)
-        .connect_timeout(upstream.connect_timeout)
-        .pool_idle_timeout(upstream.idle_timeout.min(WARM))
-        .tcp_nodelay(true)
-        .user_agent(concat!("submitd/", env!("CARGO_PKG_VERSION")));
-    let builder = match proxy {
+    let way = http::Way {
+        trust,
         // A proxy cannot know what our own loopback is.
-        _ if is_local => builder.no_proxy(),
-        HttpProxy::Environment => builder,
-        HttpProxy::None => builder.no_proxy(),
-        HttpProxy::By(proxy) => builder.no_proxy().proxy(by(proxy)?),
+        proxy: if is_local { &HttpProxy::None } else { proxy },
+        is_plain,
+        connect_timeout: upstream.connect_timeout,
+        idle_timeout: upstream.idle_timeout.min(WARM),
     };
-    builder.build().map_err(|error| Fault::Network(chain(&error)))
-}
-
-fn by(proxy: &Proxy) -> Result<reqwest::Proxy, Fault> {
-    let by = reqwest::Proxy::all(proxy.to_string());
-    let by = by.map_err(|error| Fault::Network(format!("{proxy}: {}", chain(&error))))?;
-    Ok(match &proxy.login {
-        Some((user, password)) => by.basic_auth(user, password.expose()),
-        None => by,
-    })
+    http::client(way).map_err(Fault::Network)
 }
 
 /// What every request to Graph itself bears.
@@ -133,26 +112,11 @@ pub(super) fn broken(error: reqwest::Error, sent: bool, root: &Url) -> Failure {
         let host = root.host_str().unwrap_or_default();
         return Failure { stage: Stage::Tls, fault: Fault::Tls(tls::in_words(refusal, host)) };
     }
-    let text = chain(&error);
+    let text = http::causes(&error);
     let fault = match stage {
         _ if is_timeout => Fault::Timeout,
         Stage::Connect if text.contains("dns error") => Fault::Dns(text),
         _ => Fault::Network(text),
     };
     Failure { stage, fault }
-}
-
-/// The causes in one line; the outermost alone says only "error sending request".
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -1,45 +1,44 @@
 //! Delivery by Microsoft Graph: `sendMail` with the message as base64.
 //!
-//! `request` writes, `answer` reads (both pure), `line` is the HTTP client, `flow` the octets of a request on
-//! their way, `draft` the long way for a message that is too large for one request. It promises that whoever
-//! receives a mail is exactly its envelope (`mail::addressed`), that the last octet leaves only after
-//! [`Outgoing::commit`] said yes, that memory does not grow with a message that goes in one request, and
-//! that a lost answer is told as one: Graph has nothing by which it would know a mail again.
+//! `request` writes, `answer` reads (both pure), `line` is the HTTP client, `letter` the message and its pieces,
+//! `flow` the octets of a request on their way, `draft` the long way for a message that is too large for one
+//! request. It promises that whoever receives a mail is exactly its envelope (`mail::addressed`), that the last
+//! octet leaves only after [`Outgoing::commit`] said yes, that memory does not grow with the message, and that a
+//! lost answer is told as one: Graph has nothing by which it would know a mail again.
 
 mod answer;
 mod draft;
 mod flow;
+mod letter;
 mod line;
-mod pieces;
 mod request;
 #[cfg(test)]
 mod tests;
 
 use crate::config::{self, HttpProxy, Upload, Upstream};
-use crate::mail::addressed::{self, Addressees};
-use crate::mail::header;
+use crate::mail::addressed::Addressees;
 use crate::smtp::Reply;
-use crate::upstream::{Body, Courier, Credential, Failure, Fault, Outcome, Outgoing, Stage};
+use crate::upstream::{Courier, Credential, Failure, Fault, Outcome, Outgoing, Stage};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flow::Flow;
+use letter::{Letter, Pieces};
 use line::Heard;
-use request::{Encoder, encoded_size};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use rustls::ClientConfig;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Octets of a header at most; the front door takes no larger one.
-const LARGEST_HEADER: usize = 512 * 1024;
-/// So much may be added to a message on its way from the front door, where its size was looked at.
-const LEEWAY: u64 = 64 * 1024;
-/// So much is encoded at once.
-const PIECE: usize = 48 * 1024;
+/// So much may be added to a message on its way from the front door, where its size was looked at; with the usual
+/// bound no more than was seen to be sent.
+const LEEWAY: u64 = 40_000;
+/// Messages from here on that are answered 200 and not 202 were too large: seen beyond 2,240 KB. A small one met
+/// something that answers in Graph's place.
+const SWALLOWED: u64 = 1_000_000;
 
 /// The way to Graph of one mailbox.
 pub struct Graph {
@@ -47,21 +46,10 @@ pub struct Graph {
     times: Upstream,
     proxy: HttpProxy,
     client: ArcSwap<Result<reqwest::Client, Fault>>,
-    /// Messages that are taken apart lie in memory: one at a time.
-    large: Semaphore,
 }
 
-/// A message whose header was read and settled; the rest of it is to come.
-struct Opened<'a> {
-    /// Header, empty line, and what came behind it.
-    head: Vec<u8>,
-    body: &'a mut dyn Body,
-    /// Octets of all of it.
-    size: u64,
-}
-
-/// The mark that the last octet may leave.
-type Commit<'a> = Pin<&'a mut (dyn Future<Output = Result<(), String>> + Send)>;
+/// The mark that the last octet may leave; taken once it is set.
+type Commit<'a> = Option<Pin<&'a mut (dyn Future<Output = Result<(), String>> + Send)>>;
 
 impl Graph {
     /// `tls` verifies Graph ([`crate::tls::client_config`]); of `times` the time limits count; `proxy` is
@@ -74,7 +62,7 @@ impl Graph {
     ) -> Self {
         let client = line::client(&settings.url, &times, &proxy, tls);
         let client = ArcSwap::from_pointee(client);
-        Self { settings, times, proxy, client, large: Semaphore::new(1) }
+        Self { settings, times, proxy, client }
     }
 
     /// Opens further connections with this trust; those that are open were verified.
@@ -130,61 +118,67 @@ impl Graph {
         outgoing: Outgoing<'_>,
         credential: &Credential,
     ) -> Result<Reply, Failure> {
-        let Outgoing { envelope, everybody, size, body, commit, .. } = outgoing;
+        let Outgoing { id, envelope, everybody, size, body, commit } = outgoing;
         let to = Addressees { now: &envelope.recipients, ever: everybody };
-        let opened = self.open(body, size, to).await.map_err(|fault| at(Stage::Body, fault))?;
-        if opened.size <= self.settings.max_size + LEEWAY {
-            return self.post(opened, credential, commit).await;
-        }
-        match self.settings.upload {
-            Upload::On => self.upload(opened, credential, commit).await,
-            Upload::Off => Err(at(Stage::Body, Fault::TooLarge { limit: self.settings.max_size })),
-        }
-    }
-
-    /// Reads the header and makes it name the envelope.
-    async fn open<'a>(
-        &self,
-        body: &'a mut dyn Body,
-        size: u64,
-        to: Addressees<'_>,
-    ) -> Result<Opened<'a>, Fault> {
-        let mut held = Vec::new();
-        let end = loop {
-            let chunk = body.chunk().await.map_err(Fault::Local)?;
-            held.extend_from_slice(chunk.as_deref().unwrap_or_default());
-            if let Some(end) = header::find_end(&held, chunk.is_none()) {
-                break end;
+        let letter = Letter::open(body, size, to, self.settings.recipients).await;
+        let mut letter = letter.map_err(|fault| at(Stage::Body, fault))?;
+        let mut commit = Some(commit);
+        let config::Graph { max_size, upload, .. } = self.settings;
+        let mut most = max_size;
+        if letter.size() <= max_size + LEEWAY {
+            match (self.post(&mut letter, credential, &mut commit).await, upload) {
+                (Err(failure), Upload::On) if is_too_large(&failure, letter.size()) => {
+                    tracing::warn!(%id, mailbox = %credential.mailbox, size = letter.size(), %failure,
+                        "too large for one request, now as a draft: lower max_size in [account.graph]");
+                    most = max_size.min(config::Graph::ONE_REQUEST).min(letter.size() / 2);
+                }
+                (result, _) => {
+                    return result.map_err(|failure| as_too_large(failure, letter.size()));
+                }
             }
-            if held.len() > LARGEST_HEADER {
-                return Err(Fault::Unfit("its header has no end".to_owned()));
-            }
-        };
-        let (fields, rest) = held.split_at(end.header);
-        let settled = addressed::settle(fields, to, self.settings.recipients)
-            .map_err(|unfit| Fault::Unfit(unfit.to_string()))?;
-        let mut head = settled.into_owned();
-        if end.needs_blank {
-            head.extend_from_slice(b"\r\n");
         }
-        head.extend_from_slice(rest);
-        let size = size.saturating_sub(held.len() as u64) + head.len() as u64;
-        Ok(Opened { head, body, size })
+        match upload {
+            Upload::On => self.upload(letter, most, credential, commit).await,
+            Upload::Off => Err(at(Stage::Body, Fault::TooLarge { limit: max_size })),
+        }
     }
 
     /// The whole message in one request.
     async fn post(
         &self,
-        opened: Opened<'_>,
+        letter: &mut Letter<'_>,
         credential: &Credential,
-        commit: Commit<'_>,
+        commit: &mut Commit<'_>,
     ) -> Result<Reply, Failure> {
-        let (sender, flow) = Flow::new(encoded_size(opened.size));
-        let request = self
-            .request(credential, "sendMail")?
-            .header(CONTENT_TYPE, HeaderValue::from_static("text/plain"))
-            .body(reqwest::Body::wrap(flow));
-        let mut pour = pin!(pour(opened, sender, commit, self.times.command_timeout));
+        let request = self.request(credential, "sendMail")?;
+        let request = request.header(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        let size = letter.size();
+        let mut pieces = Pieces::encoded(letter, std::iter::once(0..size).collect());
+        let (heard, is_sent) = self.stream(request, &mut pieces, None, commit).await?;
+        match heard.read(202) {
+            Ok(_) if !is_sent => {
+                let fault = Fault::Protocol("202 before the message had ended".to_owned());
+                Err(at(Stage::Posted, fault))
+            }
+            Ok(reply) => Ok(reply),
+            Err(fault) => Err(at(if is_sent { Stage::Posted } else { Stage::Body }, fault)),
+        }
+    }
+
+    /// A request whose body is pieces, so many octets of them or all. Gives the answer, and whether all of it was
+    /// sent, which with a commit may have sent the mail.
+    async fn stream(
+        &self,
+        request: reqwest::RequestBuilder,
+        pieces: &mut Pieces<'_, '_>,
+        most: Option<u64>,
+        commit: &mut Commit<'_>,
+    ) -> Result<(Heard, bool), Failure> {
+        let sends = commit.is_some();
+        let size = most.unwrap_or(pieces.size());
+        let (sender, flow) = Flow::new(size);
+        let request = request.body(reqwest::Body::wrap(flow));
+        let mut pour = pin!(pour(pieces, size, sender, commit, self.times.command_timeout));
         let mut answer = pin!(request.send());
         let mut until = None;
         let answered = loop {
@@ -200,18 +194,11 @@ impl Graph {
             }
         };
         let is_sent = until.is_some();
-        let stage = if is_sent { Stage::Posted } else { Stage::Body };
+        let stage = if is_sent && sends { Stage::Posted } else { Stage::Body };
         let answered = answered.ok_or_else(|| at(stage, Fault::Timeout))?;
-        let answer = answered.map_err(|error| line::broken(error, is_sent, &self.settings.url))?;
-        let heard = line::hear(answer, self.times.command_timeout).await;
-        match heard.read(202) {
-            Ok(_) if !is_sent => {
-                let fault = Fault::Protocol("202 before the message had ended".to_owned());
-                Err(at(Stage::Posted, fault))
-            }
-            Ok(reply) => Ok(reply),
-            Err(fault) => Err(at(stage, fault)),
-        }
+        let answer =
+            answered.map_err(|error| line::broken(error, is_sent && sends, &self.settings.url))?;
+        Ok((line::hear(answer, self.times.command_timeout).await, is_sent))
     }
 
     /// A request to something of the mailbox.
@@ -245,41 +232,29 @@ impl Graph {
     }
 }
 
-/// Puts the message into the request as base64; the last piece only after the commit.
+/// Puts so many octets into the request; the last of them only after the commit, where there is one.
 async fn pour(
-    opened: Opened<'_>,
+    pieces: &mut Pieces<'_, '_>,
+    size: u64,
     sender: mpsc::Sender<Bytes>,
-    commit: Commit<'_>,
+    commit: &mut Commit<'_>,
     patience: Duration,
 ) -> Result<(), Fault> {
-    let Opened { head, body, size } = opened;
-    let mut encoder = Encoder::default();
     let mut left = size;
-    let mut next = Some(Bytes::from(head));
     let mut held = Bytes::new();
-    while let Some(octets) = next {
-        left = left.checked_sub(octets.len() as u64).ok_or_else(odd_size)?;
-        for piece in octets.chunks(PIECE) {
-            let code = encoder.take(piece);
-            if !code.is_empty() {
-                put(&sender, std::mem::replace(&mut held, code), patience).await?;
-            }
+    while left > 0 {
+        let Some(piece) = pieces.next(left).await? else { return Err(letter::odd_size()) };
+        left -= piece.len() as u64;
+        put(&sender, std::mem::replace(&mut held, piece), patience).await?;
+    }
+    if let Some(mark) = commit {
+        if pieces.next(1).await?.is_some() {
+            return Err(letter::odd_size());
         }
-        next = body.chunk().await.map_err(Fault::Local)?;
+        mark.await.map_err(Fault::Local)?;
+        *commit = None;
     }
-    if left > 0 {
-        return Err(odd_size());
-    }
-    let end = encoder.finish();
-    if !end.is_empty() {
-        put(&sender, std::mem::replace(&mut held, end), patience).await?;
-    }
-    commit.await.map_err(Fault::Local)?;
     put(&sender, held, patience).await
-}
-
-fn odd_size() -> Fault {
-    Fault::Local("the body is not as large as was noted of it".to_owned())
 }
 
 async fn put(sender: &mpsc::Sender<Bytes>, piece: Bytes, patience: Duration) -> Result<(), Fault> {
@@ -296,6 +271,28 @@ async fn put(sender: &mpsc::Sender<Bytes>, piece: Bytes, patience: Duration) -> 
 
 fn at(stage: Stage, fault: Fault) -> Failure {
     Failure { stage, fault }
+}
+
+/// Whether this says that a message of so many octets does not go in one request; it was not sent.
+fn is_too_large(failure: &Failure, size: u64) -> bool {
+    match &failure.fault {
+        Fault::Http { status: 200, .. } => size >= SWALLOWED,
+        Fault::Http { status: 413, .. } => true,
+        Fault::Http { status: 400, text, .. } => text.contains("maximum request length"),
+        _ => false,
+    }
+}
+
+/// 200 alone does not say so.
+fn as_too_large(failure: Failure, size: u64) -> Failure {
+    match failure.fault {
+        Fault::Http { status: 200, .. } if is_too_large(&failure, size) => {
+            let why =
+                "Graph answered 200 and not 202, as it does to what is too large: nothing was sent";
+            at(failure.stage, Fault::Oversize { size, why })
+        }
+        _ => failure,
+    }
 }
 
 impl Courier for Graph {

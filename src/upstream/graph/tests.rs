@@ -7,6 +7,7 @@ use crate::config::{Chunking, HttpProxy, Limit, UpstreamTls};
 use crate::mail::addressed::Strangers;
 use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
 use crate::secret::Secret;
+use crate::upstream::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::VecDeque;
@@ -161,13 +162,23 @@ fn times() -> Upstream {
 }
 
 /// A body that is given in pieces.
-struct Pieces(VecDeque<Bytes>);
+struct Text {
+    whole: Bytes,
+    at: usize,
+}
 
-impl Body for Pieces {
+impl Body for Text {
     fn chunk(
         &mut self,
     ) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, String>> + Send + '_>> {
-        Box::pin(std::future::ready(Ok(self.0.pop_front())))
+        let piece = self.whole.slice(self.at..self.whole.len().min(self.at + 10_000));
+        self.at += piece.len();
+        Box::pin(std::future::ready(Ok(Some(piece).filter(|piece| !piece.is_empty()))))
+    }
+
+    fn again(&mut self, from: u64) -> Result<(), String> {
+        self.at = usize::try_from(from).expect("within");
+        Ok(())
     }
 }
 
@@ -201,7 +212,7 @@ async fn send(settings: config::Graph, text: &[u8], to: &[&str], may: bool) -> (
         envelope: &envelope,
         everybody: &envelope.recipients,
         size: text.len() as u64,
-        body: &mut Pieces(text.chunks(10_000).map(Bytes::copy_from_slice).collect()),
+        body: &mut Text { whole: Bytes::copy_from_slice(text), at: 0 },
         commit,
     };
     (graph.deliver(mail, &credential).await, is_marked)
@@ -402,6 +413,109 @@ async fn b24_a_large_mail_becomes_a_draft_and_its_parts_are_uploaded() {
     let (_, url) = StandIn::start(&[Act::Answer(403, "", "")]).await;
     let (outcome, _) = send(on(&url), &with_attachment(100_000), &["a@x.example"], true).await;
     assert!(words(&outcome).contains("larger than"), "{}", words(&outcome));
+}
+
+#[tokio::test]
+async fn b24_what_graph_swallows_goes_as_a_draft_and_is_marked_once() {
+    const MADE: Act = Act::Answer(201, "", r#"{"id":"1"}"#);
+    const ADDED: Act = Act::Answer(201, "", "");
+    const TOLD: &str = r#"{"error":{"code":"BadRequest","message":"The maximum request length supported is 4MB."}}"#;
+    let text = with_attachment(1_400_000);
+    for refused in [Act::Answer(200, "", ""), Act::Answer(400, "", TOLD), Act::Early(413, "")] {
+        let (server, url) = StandIn::start(&[refused, MADE, ADDED]).await;
+        let on = config::Graph { upload: Upload::On, ..settings(&url) };
+        let (outcome, is_marked) = send(on, &text, &["a@x.example"], true).await;
+        assert!(outcome.recipients[0].is_ok() && is_marked, "{outcome:?}");
+        let asked: Vec<_> = server
+            .lines()
+            .iter()
+            .map(|line| line.replace("/v1.0/users/erp@contoso.com/", ""))
+            .collect();
+        assert_eq!(
+            asked,
+            ["sendMail", "messages", "messages/1/attachments", "messages/1/send"]
+                .map(|place| format!("POST {place} HTTP/1.1"))
+        );
+    }
+    // Where there is no other way it is told as what it is; a small mail met something else.
+    let (_, url) = StandIn::start(&[Act::Answer(200, "", "")]).await;
+    let (outcome, _) = send(settings(&url), &text, &["a@x.example"], true).await;
+    let Err(Failure { fault: Fault::Oversize { why, .. }, .. }) = &outcome.recipients[0] else {
+        panic!("{outcome:?}")
+    };
+    assert!(why.contains("answered 200"), "{why}");
+    let (_, url) = StandIn::start(&[Act::Answer(200, "", "")]).await;
+    let on = config::Graph { upload: Upload::On, ..settings(&url) };
+    let (outcome, _) = send(on, TEXT, &["a@x.example"], true).await;
+    assert_eq!(words(&outcome), "sendMail: HTTP 200:  (request-id r-1)");
+}
+
+#[tokio::test]
+async fn b24_a_file_goes_in_one_request_up_to_three_megabytes() {
+    const MADE: Act = Act::Answer(201, "", r#"{"id":"1"}"#);
+    const ADDED: Act = Act::Answer(201, "", "");
+    const SESSION: Act = Act::Answer(201, "", r#"{"uploadUrl":"{root}/up"}"#);
+    const SMALL: Act = Act::Answer(
+        400,
+        "",
+        r#"{"error":{"code":"ErrorAttachmentSizeShouldNotBeLessThanMinimumSize","message":"x"}}"#,
+    );
+    const WHOLE: &str = "attachments HTTP/1.1";
+    for (size, acts, expected) in [
+        (2_999_999, &[MADE, ADDED][..], &[WHOLE][..]),
+        (3_000_000, &[MADE, SESSION, ADDED], &["createUploadSession HTTP/1.1", "up HTTP/1.1"]),
+        // Whatever their least size is, one of both ways is open.
+        (3_100_000, &[MADE, SMALL, ADDED], &["createUploadSession HTTP/1.1", WHOLE]),
+    ] {
+        let (server, url) = StandIn::start(acts).await;
+        let on = config::Graph { upload: Upload::On, ..settings(&url) };
+        let (outcome, _) = send(on, &with_attachment(size), &["a@x.example"], true).await;
+        assert!(outcome.recipients[0].is_ok(), "{size}: {outcome:?}");
+        let seen = lock(&server.seen);
+        let files = &seen[1..seen.len() - 1];
+        assert_eq!(files.len(), expected.len(), "{size}");
+        for (file, end) in files.iter().zip(expected) {
+            assert!(file.line.ends_with(end), "{size}: {}", file.line);
+            if *end == WHOLE {
+                assert!(size > 3_000_000 || file.body.len() < 4 << 20, "{size}");
+                let json: serde_json::Value = serde_json::from_slice(&file.body).expect("json");
+                let code = json["contentBytes"].as_str().expect("content");
+                assert!(STANDARD.decode(code).expect("base64") == vec![7; size], "{size}");
+                assert_eq!((&json["name"], &json["isInline"]), (&"a.pdf".into(), &false.into()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn b24_a_draft_that_may_have_been_sent_is_told_as_one_and_stays() {
+    const MADE: Act = Act::Answer(201, "", r#"{"id":"1"}"#);
+    const ADDED: Act = Act::Answer(201, "", "");
+    const GONE: Act = Act::Answer(204, "", "");
+    const DENIED: &str = r#"{"error":{"code":"ErrorSendAsDenied","message":"no"}}"#;
+    for (act, expected, is_removed) in [
+        (Act::Answer(502, "", ""), "sendMail (it may have been taken): HTTP 502", false),
+        (Act::LoseAnswer, "sendMail (it may have been taken): ", false),
+        (Act::Answer(403, "", DENIED), "sendMail: HTTP 403 ErrorSendAsDenied", true),
+    ] {
+        let (server, url) = StandIn::start(&[MADE, ADDED, act, GONE]).await;
+        let on = config::Graph { upload: Upload::On, max_size: 64 << 10, ..settings(&url) };
+        let (outcome, _) = send(on, &with_attachment(100_000), &["a@x.example"], true).await;
+        assert!(words(&outcome).starts_with(expected), "{}", words(&outcome));
+        let is_delete = |line: &String| line.starts_with("DELETE");
+        assert_eq!(server.lines().iter().any(is_delete), is_removed, "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn b24_what_cannot_be_taken_apart_is_not_sent_at_all() {
+    let (server, url) = StandIn::start(&[]).await;
+    let on = config::Graph { upload: Upload::On, max_size: 64 << 10, ..settings(&url) };
+    let signed = String::from_utf8(with_attachment(300_000)).expect("text");
+    let signed = signed.replace("multipart/mixed", "multipart/signed");
+    let (outcome, is_marked) = send(on, signed.as_bytes(), &["a@x.example"], true).await;
+    assert!(words(&outcome).contains("signed or encrypted"), "{}", words(&outcome));
+    assert!(server.lines().is_empty() && !is_marked);
 }
 
 #[tokio::test]

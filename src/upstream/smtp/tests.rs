@@ -304,6 +304,10 @@ impl Body for Text {
             Ok(Some(Bytes::from_static(self.chunk)))
         })
     }
+
+    fn again(&mut self, _: u64) -> Result<(), String> {
+        Err("SMTP reads a message once".to_owned())
+    }
 }
 
 fn credential(token: &str, life: Duration) -> Credential {

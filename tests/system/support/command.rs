@@ -1,6 +1,7 @@
 //! Our own commands, run as a person runs them: what they said and how they ended.
 
 use super::daemon::binary;
+use super::overheard::Heard;
 use super::world::World;
 use serde_json::Value;
 use std::process::Command;
@@ -16,10 +17,7 @@ pub struct Said {
 impl Said {
     /// Runs any command to its end.
     pub fn by(command: &mut Command) -> Self {
-        let name = command.get_program().to_owned();
-        let output = command
-            .output()
-            .unwrap_or_else(|error| panic!("{name:?}: {error}; run scripts/install-test-tools"));
+        let output = command.heard();
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }

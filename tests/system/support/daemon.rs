@@ -1,5 +1,6 @@
 //! The real binary in a directory of its own. Ready is what it says to NOTIFY_SOCKET: no sleeping.
 
+use super::overheard;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
@@ -11,20 +12,26 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up. Never waited out where the thing happens.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a running daemon wrote to its log.
+/// What a running daemon wrote to its log. What libraries under it chatter is kept, but no line to wait for.
 #[derive(Clone, Default)]
 pub struct Log {
     lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    chatter: Arc<Mutex<Vec<u8>>>,
     readers: Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>,
 }
 
 impl Log {
     /// Reads lines from here until it ends.
     pub fn follow(&self, from: impl std::io::Read + Send + 'static) {
-        let lines = self.lines.clone();
+        let (lines, chatter) = (self.lines.clone(), self.chatter.clone());
         let reader = std::thread::spawn(move || {
-            for line in BufReader::new(from).lines().map_while(Result::ok) {
-                lines.0.lock().unwrap().push(line);
+            for octets in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&octets);
+                if is_chatter(&line) {
+                    chatter.lock().unwrap().extend([&octets[..], b"\n"].concat());
+                    continue;
+                }
+                lines.0.lock().unwrap().push(line.trim_end_matches('\r').to_owned());
                 lines.1.notify_all();
             }
         });
@@ -57,10 +64,29 @@ impl Log {
         }
     }
 
-    /// All of it.
+    /// All lines.
     pub fn text(&self) -> String {
         self.lines.0.lock().unwrap().join("\n")
     }
+
+    /// All that was written, the chatter too, after the writer has ended. One that lives on, because a child
+    /// of it does, is not waited for longer than [`PATIENCE`].
+    pub fn all(&self) -> Vec<u8> {
+        let ends = Instant::now() + PATIENCE;
+        let is_over = |reader: &std::thread::JoinHandle<()>| reader.is_finished();
+        while !self.readers.lock().unwrap().iter().all(is_over) && Instant::now() < ends {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        [self.text().as_bytes(), b"\n", &self.chatter.lock().unwrap()].concat()
+    }
+}
+
+/// Whether a line is a library's and nothing urgent: only the search for secrets hears it.
+fn is_chatter(line: &str) -> bool {
+    let of = |level: &str| line.contains(&format!("\"level\":\"{level}\""));
+    line.contains("\"target\":\"")
+        && !line.contains("\"target\":\"submitd")
+        && ["TRACE", "DEBUG", "INFO"].into_iter().any(of)
 }
 
 /// The daemon.
@@ -102,6 +128,7 @@ impl<'a> Start<'a> {
         let mut words = self.wrapper.clone();
         words.push(binary().display().to_string());
         let mut command = Command::new(&words[0]);
+        overheard::loud(&mut command);
         command
             .args(&words[1..])
             .args(["run", "--config"])
@@ -116,13 +143,19 @@ impl<'a> Start<'a> {
 
     /// Starts it and waits until it is ready.
     pub fn run(self) -> Daemon {
+        let mut daemon = self.begin();
+        daemon.addresses = daemon.wait_ready();
+        daemon
+    }
+
+    /// Starts it.
+    pub fn begin(self) -> Daemon {
         let (mut command, notify) = self.command();
         let mut child = command.spawn().unwrap();
         let log = Log::default();
         log.follow(child.stderr.take().unwrap());
-        let mut daemon = Daemon { child, log, addresses: Vec::new(), notify };
-        daemon.addresses = daemon.wait_ready();
-        daemon
+        overheard::log(self.dir, "the daemon's log", &log, &self.environment);
+        Daemon { child, log, addresses: Vec::new(), notify }
     }
 }
 

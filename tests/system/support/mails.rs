@@ -62,6 +62,39 @@ pub fn large(subject: &str, octets: usize) -> Vec<u8> {
     mail.into_bytes()
 }
 
+/// So many octets of base64 in lines; the same each time.
+pub fn base64_lines(octets: usize) -> String {
+    use base64::Engine;
+    let mut state = 12_345_u32;
+    let octets: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(octets)
+    .collect();
+    let code = base64::engine::general_purpose::STANDARD.encode(octets);
+    let lines: Vec<_> = code.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+    lines.join("\r\n")
+}
+
+/// With one file, exactly so many octets in all.
+pub fn of_size(subject: &str, octets: usize) -> Vec<u8> {
+    let file = base64_lines(octets * 7 / 10);
+    let mail = |text: &str| {
+        format!(
+            "From: ERP <erp@contoso.com>\r\nTo: ann@example.org\r\nSubject: {subject}\r\n\
+             Date: Sat, 21 Nov 2026 08:00:00 +0000\r\nMessage-ID: <{subject}@contoso.com>\r\n\
+             MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\n\
+             --=_b\r\n\r\n{text}\r\n--=_b\r\nContent-Type: application/pdf; name=a.pdf\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n{file}\r\n--=_b--\r\n"
+        )
+    };
+    let line = format!("{}\r\n", "x".repeat(70));
+    let missing = octets - mail("").len();
+    let text = line.repeat(missing / line.len()) + &"x".repeat(missing % line.len());
+    mail(&text).into_bytes()
+}
+
 /// What arrived without the one field we add; it must be the first.
 pub fn without_our_received(arrived: &[u8]) -> &[u8] {
     let text = arrived.strip_prefix(b"Received: from ").expect("our Received stands first");

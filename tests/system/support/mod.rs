@@ -1,5 +1,6 @@
 //! What all system tests stand on: the real binary, the sandbox, real programs.
 
+pub mod activated;
 pub mod authority;
 pub mod breaker;
 pub mod browser;
@@ -13,6 +14,9 @@ pub mod load;
 pub mod mailin;
 pub mod mails;
 pub mod mime;
+pub mod overheard;
+pub mod port;
+pub mod postfix;
 pub mod programs;
 pub mod rounds;
 pub mod servers;

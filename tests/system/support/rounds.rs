@@ -4,11 +4,12 @@
 use super::daemon::{PATIENCE, Start, binary};
 use super::dice::Dice;
 use super::load::{self, Ledger};
+use super::overheard;
+use super::port::Port;
 use super::tally::{Arrival, Tally};
 use super::world::RUNTIME;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -28,7 +29,7 @@ pub struct Rounds<'a> {
     /// Where the queue lies.
     pub queue: PathBuf,
     pub config: String,
-    pub address: SocketAddr,
+    port: Port,
 }
 
 /// One life of the daemon.
@@ -40,11 +41,11 @@ pub struct Life {
 impl<'a> Rounds<'a> {
     /// `config` must listen on port 0 of 127.0.0.1; a free one takes its place.
     pub fn new(dir: &'a Path, queue: PathBuf, config: &str) -> Self {
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = config.replace("127.0.0.1:0\"", &format!("{address}\""));
+        let port = Port::hold();
+        let config = config.replace("127.0.0.1:0\"", &format!("{port}\""));
         let config = config.replace("level = \"debug\"", "level = \"info\"");
-        assert!(config.contains(&address.to_string()), "{config}");
-        Self { dir, queue, config, address }
+        assert!(config.contains(&port.to_string()), "{config}");
+        Self { dir, queue, config, port }
     }
 
     /// Starts it; it need not be ready.
@@ -93,7 +94,7 @@ impl<'a> Rounds<'a> {
     ) -> Tally {
         let ledger = Ledger::default();
         std::thread::scope(|scope| {
-            load::start(scope, &ledger, self.address);
+            load::start(scope, &ledger, self.port.address());
             for _ in 0..count {
                 ledger.allow(mails_a_round);
                 round(&ledger, self.begin());
@@ -111,6 +112,7 @@ impl<'a> Rounds<'a> {
         life.wait_ready(self);
         self.wait_until_empty();
         life.stop();
+        overheard::printed(self.dir, "all.log", self.said().as_bytes());
         Tally {
             begun: ledger.begun(),
             acknowledged: ledger.acknowledged(),

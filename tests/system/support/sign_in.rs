@@ -1,6 +1,7 @@
 //! `submitd login`, running, with a person before it.
 
 use super::daemon::{Log, PATIENCE, binary};
+use super::{overheard, trap};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,11 +24,23 @@ impl Login {
 
     /// The same, killed when it puts what it wrote in its place.
     pub fn killed_at_rename(config: &Path, words: &[&str]) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-e", "trace=rename,renameat,renameat2", "-e"]);
-        command.arg("inject=rename,renameat,renameat2:signal=SIGKILL:when=1");
-        command.args(["-o", "/dev/null"]).arg(binary());
-        Self::run(command, config, words)
+        Self::struck(config, words, "rename,renameat,renameat2", "signal=SIGKILL:when=1")
+    }
+
+    /// The same, and at these system calls happens what strace's injection says.
+    pub fn struck(config: &Path, words: &[&str], calls: &str, what: &str) -> Self {
+        Self::run(trap::struck(calls, what), config, words)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process under strace.
+    pub fn traced(&self) -> u32 {
+        let strace = self.child.id();
+        let children = format!("/proc/{strace}/task/{strace}/children");
+        std::fs::read_to_string(children).unwrap().trim().parse().unwrap()
     }
 
     fn run(mut command: Command, config: &Path, words: &[&str]) -> Self {
@@ -44,6 +57,9 @@ impl Login {
         let (log, errors) = (Log::default(), Log::default());
         log.follow(child.stdout.take().unwrap());
         errors.follow(child.stderr.take().unwrap());
+        let dir = config.parent().unwrap();
+        overheard::log(dir, "what login prints", &log, &[]);
+        overheard::log(dir, "what login complains of", &errors, &[]);
         Self { child, log, errors }
     }
 
@@ -92,6 +108,22 @@ impl Login {
         self.errors.ended();
         let said = format!("{}\n{}", self.log.text(), self.errors.text());
         (status, said)
+    }
+}
+
+impl Login {
+    /// The same, after it ended well.
+    pub fn good(self) -> String {
+        let (status, said) = self.wait();
+        assert!(status.success(), "{said}");
+        said
+    }
+
+    /// The same, after it failed.
+    pub fn failed(self) -> String {
+        let (status, said) = self.wait();
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
     }
 }
 

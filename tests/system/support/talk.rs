@@ -146,8 +146,3 @@ impl Pair {
 pub fn tls(start: &str) -> String {
     format!("tls = \"{start}\"\ncertificate = \"relay.pem\"\nkey = \"relay.key\"\n")
 }
-
-/// A port that was free a moment ago.
-pub fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}

@@ -1,6 +1,6 @@
 //! strace(1) at a running daemon: a named system call fails, or ends the process where it stands.
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, binary};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -37,6 +37,14 @@ impl Trap {
         std::thread::spawn(move || said.lines().map_while(Result::ok).for_each(drop));
         Self { strace }
     }
+}
+
+/// Our program, not yet started, with a trap laid from its beginning: see [`Trap::lay`].
+pub fn struck(calls: &str, what: &str) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    command.args(["-e", &format!("inject={calls}:{what}")]).arg(binary());
+    command
 }
 
 impl Drop for Trap {

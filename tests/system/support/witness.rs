@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use memchr::memmem;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -46,18 +46,19 @@ impl Witness {
 
     /// Every secret that stands in an output, as `label in name`.
     pub fn found(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut needles = Needles::default();
         for (label, secret) in &self.secrets {
             for (form, needle) in forms(secret) {
-                let finder = memmem::Finder::new(&needle);
-                for (name, octets) in &self.outputs {
-                    if finder.find(octets).is_some() {
-                        found.push(format!("{label} ({form}) in {name}"));
-                    }
-                }
+                needles.add(format!("{label} ({form})"), needle);
             }
         }
-        found
+        let mut found = BTreeSet::new();
+        for (name, octets) in &self.outputs {
+            needles.find(octets, |what| {
+                found.insert(format!("{what} in {name}"));
+            });
+        }
+        found.into_iter().collect()
     }
 
     /// Fails where a secret was seen.
@@ -65,6 +66,40 @@ impl Witness {
         assert!(!self.secrets.is_empty() && !self.outputs.is_empty());
         let found = self.found();
         assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+/// Many texts that are looked for in one pass: there are hundreds, and logs are long.
+#[derive(Default)]
+struct Needles {
+    /// By their first four octets.
+    all: HashMap<[u8; 4], Vec<(String, Vec<u8>)>>,
+}
+
+impl Needles {
+    /// Shorter ones are left out.
+    fn add(&mut self, what: String, needle: Vec<u8>) {
+        if let Some(head) = needle.first_chunk() {
+            self.all.entry(*head).or_default().push((what, needle));
+        }
+    }
+
+    fn find(&self, octets: &[u8], mut found: impl FnMut(&str)) {
+        // Rules out nearly every place without a hash.
+        let mut begins = vec![false; 1 << 16];
+        let pair = |octets: &[u8]| usize::from(octets[0]) << 8 | usize::from(octets[1]);
+        self.all.keys().for_each(|head| begins[pair(head)] = true);
+        for (at, head) in octets.windows(4).enumerate() {
+            if !begins[pair(head)] {
+                continue;
+            }
+            let here = head.first_chunk().and_then(|head| self.all.get(head));
+            for (what, needle) in here.into_iter().flatten() {
+                if octets[at..].starts_with(needle) {
+                    found(what);
+                }
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! A sandbox and a daemon that sends through it.
 
 use super::daemon::{Daemon, PATIENCE, Start};
+use super::overheard::Trail;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
+use submitd::queue::{Filter, State, open_read_only};
 use submitd::sandbox::{Faults, Limits, Message, Options, Sandbox, Statistics};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -14,10 +16,11 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 });
 
-/// A sandbox, a directory, and what it takes to start a daemon.
+/// A sandbox, a directory, and what it takes to start a daemon. At its end nothing may have shown a secret.
 pub struct World {
+    trail: Trail,
     pub sandbox: Sandbox,
-    pub dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
@@ -30,7 +33,7 @@ impl World {
         let sandbox = RUNTIME.block_on(Sandbox::start(options)).unwrap();
         let dir = TempDir::with_prefix("submitd-test-").unwrap();
         std::fs::write(dir.path().join("sandbox-ca.pem"), sandbox.ca_pem()).unwrap();
-        Self { sandbox, dir }
+        Self { trail: Trail::of(dir.path()), sandbox, dir }
     }
 
     pub fn path(&self) -> &Path {
@@ -58,6 +61,20 @@ impl World {
             secret = Options::default().client_secret.expose(),
             port = self.sandbox.smtp_addr().port(),
             url = self.sandbox.token_url(),
+        )
+    }
+
+    /// A configuration of the account `erp` with these keys, and these in `[account.oauth]`.
+    pub fn account(&self, keys: &str, oauth: &str) -> String {
+        format!(
+            "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n[queue]\nschedule = [\"1s\"]\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\n\
+             [[account]]\nname = \"erp\"\n{keys}\n\
+             [account.upstream]\nhost = \"localhost\"\nport = {port}\n\
+             ca_file = \"{dir}/sandbox-ca.pem\"\n\
+             [account.oauth]\n{oauth}\n",
+            dir = self.path().display(),
+            port = self.sandbox.smtp_addr().port(),
         )
     }
 
@@ -89,6 +106,23 @@ impl World {
             .unwrap_or_else(|_| panic!("{what}: {:?}", self.sandbox.statistics()));
     }
 
+    /// The only mail of the queue is of unknown fate, and waits some minutes before it is sent again.
+    pub fn uncertain(&self, daemon: &Daemon) {
+        daemon.log.wait_for("possibly delivered");
+        let queue = open_read_only(&self.path().join("state/queue")).unwrap();
+        let ends = Instant::now() + PATIENCE;
+        let entry = loop {
+            let entry = queue.list(&Filter::default()).unwrap().remove(0);
+            if entry.state == State::Queued {
+                break entry;
+            }
+            assert!(Instant::now() < ends, "{entry:?}");
+        };
+        assert!(entry.uncertain);
+        let wait = entry.due.duration_since(SystemTime::now()).unwrap();
+        assert!(wait > Duration::from_secs(200), "{wait:?}");
+    }
+
     /// Waits until the sandbox has taken `count` mails and gives them in order.
     pub fn messages(&self, count: usize) -> Vec<std::sync::Arc<Message>> {
         self.messages_within(count, PATIENCE * 2)
@@ -104,5 +138,11 @@ impl World {
                 panic!("{count} mails expected, {} came", self.sandbox.messages().len())
             });
         self.sandbox.messages()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.trail.sandbox(&self.sandbox);
     }
 }

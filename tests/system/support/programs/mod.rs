@@ -9,7 +9,7 @@ mod rust;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 pub const USER: &str = "scanner";
 pub const PASSWORD: &str = "s3cret word";
@@ -291,11 +291,7 @@ pub const PROGRAMS: [Program; 15] = [
 ];
 
 /// Runs a command to its end; a missing one is named.
-pub fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| {
-        panic!("{:?}: {error}; run scripts/install-test-tools", command.get_program())
-    })
-}
+pub use super::postfix::output as run;
 
 /// The first so many words of what a command says.
 fn first_line(command: &mut Command, words: usize) -> String {

@@ -2,6 +2,7 @@
 
 use crate::support::authority::Authority;
 use crate::support::daemon::{Log, Start};
+use crate::support::overheard::Trail;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ const SCRIPT: &str =
 /// A running one; it ends when this is dropped.
 pub struct Aiosmtpd {
     child: Child,
+    _trail: Trail,
     dir: TempDir,
     config: String,
     /// What it says as things happen.
@@ -49,7 +51,7 @@ impl Aiosmtpd {
         let ports: Vec<u16> = ready.split(' ').filter_map(|word| word.parse().ok()).collect();
         let token_url = format!("http://127.0.0.1:{}/token", ports[1]);
         let config = super::config(dir.path(), &files.authority, ports[0], &token_url);
-        Self { child, dir, config, log }
+        Self { child, _trail: Trail::of(dir.path()), dir, config, log }
     }
 
     /// A daemon that sends through it.

@@ -3,39 +3,22 @@
 
 use crate::support::authority::Authority;
 use crate::support::daemon::{Log, PATIENCE, Start};
-use crate::support::talk;
+use crate::support::port::Port;
+use crate::support::postfix::Instance;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// What the smart host's user has to say.
 pub const USER: &str = "erp";
 pub const PASSWORD: &str = "hunter2, with a comma";
 
 const MAIN: &str = "\
-compatibility_level = 3.6
-mail_owner = postfix
-setgid_group = postdrop
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-shlib_directory = /usr/lib/postfix
-meta_directory = /etc/postfix
-sendmail_path = /usr/sbin/sendmail
-newaliases_path = /usr/bin/newaliases
-mailq_path = /usr/bin/mailq
 myhostname = mail.contoso.com
-mydestination =
-inet_interfaces = loopback-only
-inet_protocols = ipv4
 mynetworks =
-alias_maps =
-alias_database =
-message_size_limit = 52428800
-mailbox_size_limit = 0
 virtual_mailbox_limit = 0
 virtual_mailbox_domains = contoso.com, example.org
 virtual_mailbox_maps = static:box/
@@ -50,27 +33,9 @@ smtpd_relay_restrictions = reject_unauth_destination
 smtpd_recipient_restrictions = check_recipient_access inline:{unknown@example.org=REJECT}, permit_sasl_authenticated, reject
 ";
 
-const MASTER: &str = "\
-pickup unix n - n 1 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-error unix - - n - - error
-retry unix - - n - - error
-virtual unix - n n - - virtual
-showq unix n - n - - showq
-anvil unix - - n - 1 anvil
-proxymap unix - - n - - proxymap
-postlog unix-dgram n - n - 1 postlogd
-";
-
 /// A running one; it ends when this is dropped.
 pub struct Postfix {
-    dir: TempDir,
+    instance: Instance,
     files: Authority,
     dovecot: Child,
     /// STARTTLS and a login.
@@ -79,6 +44,9 @@ pub struct Postfix {
     pub implicit: u16,
     /// Neither: everybody on this machine may send.
     pub open: u16,
+    /// As `open`, and it offers neither 8BITMIME nor SMTPUTF8.
+    pub plain: u16,
+    _held: [Port; 4],
     endpoint: u16,
     /// What the endpoint was asked.
     pub asked: Log,
@@ -87,43 +55,49 @@ pub struct Postfix {
 impl Postfix {
     /// Starts all of it; the first so many tokens are given out but not taken.
     pub fn start(refused_tokens: usize) -> Self {
-        let dir = TempDir::with_prefix("submitd-mail-").unwrap();
-        let at = dir.path();
-        // Their processes run as users of their own and must get through.
-        std::fs::set_permissions(at, PermissionsExt::from_mode(0o755)).unwrap();
-        let files = Authority::make(at);
+        let instance = Instance::new("submitd-mail-");
+        let files = Authority::make(instance.path());
         let (endpoint, asked) = endpoint(refused_tokens);
-        let [starttls, implicit, open] = [(); 3].map(|()| talk::free().port());
-        for (name, owner) in [("spool", "root"), ("data", "postfix"), ("mail", "nobody")] {
-            std::fs::create_dir(at.join(name)).unwrap();
-            run(Command::new("chown").arg(owner).arg(at.join(name)));
-        }
-        let dovecot = start_dovecot(&dir, endpoint);
-        let place = at.display();
+        let held = [(); 4].map(|()| Port::hold());
+        let [starttls, implicit, open, plain] = held.each_ref().map(Port::number);
+        instance.give("mail", "nobody");
+        let dovecot = start_dovecot(instance.path(), endpoint);
+        let place = instance.path().display();
         let main = format!(
-            "{MAIN}queue_directory = {place}/spool\ndata_directory = {place}/data\n\
-             maillog_file = {place}/log\nmaillog_file_prefixes = {place}\n\
-             virtual_mailbox_base = {place}/mail\nsmtpd_sasl_path = {place}/auth\n\
+            "{MAIN}virtual_mailbox_base = {place}/mail\nsmtpd_sasl_path = {place}/auth\n\
              smtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n",
             files.certificate.display(),
             files.key.display(),
         );
-        let master = format!(
-            "{MASTER}127.0.0.1:{starttls} inet n - n - - smtpd\n -o smtpd_sasl_auth_enable=yes\n\
+        let everybody = "smtpd\n -o smtpd_tls_security_level=none\n -o mynetworks=127.0.0.0/8\n \
+                         -o smtpd_recipient_restrictions=permit_mynetworks,reject\n";
+        let services = format!(
+            "virtual unix - n n - - virtual\n\
+             127.0.0.1:{starttls} inet n - n - - smtpd\n -o smtpd_sasl_auth_enable=yes\n\
              127.0.0.1:{implicit} inet n - n - - smtpd\n -o smtpd_sasl_auth_enable=yes\n \
              -o smtpd_tls_wrappermode=yes\n\
-             127.0.0.1:{open} inet n - n - - smtpd\n -o smtpd_tls_security_level=none\n \
-             -o mynetworks=127.0.0.0/8\n -o smtpd_recipient_restrictions=permit_mynetworks,reject\n"
+             127.0.0.1:{open} inet n - n - - {everybody}\
+             127.0.0.1:{plain} inet n - n - - {everybody} \
+             -o smtpd_discard_ehlo_keywords=8bitmime,smtputf8\n"
         );
-        std::fs::write(at.join("main.cf"), main).unwrap();
-        std::fs::write(at.join("master.cf"), master).unwrap();
-        run(Command::new("postfix").arg("-c").arg(at).arg("start"));
-        Self { dir, files, dovecot, starttls, implicit, open, endpoint, asked }
+        instance.start(&main, &services);
+        Self {
+            instance,
+            files,
+            dovecot,
+            starttls,
+            implicit,
+            open,
+            plain,
+            _held: held,
+            endpoint,
+            asked,
+        }
     }
 
     /// A daemon with these keys of the account, and these of its upstream.
     pub fn daemon(&self, account: &str, upstream: &str) -> Start<'_> {
-        let dir = self.dir.path();
+        let dir = self.instance.path();
         let config = format!(
             "state_dir = \"{dir}/state\"\nhostname = \"relay.test\"\n\
              [[listener]]\naddress = \"127.0.0.1:0\"\n\
@@ -148,7 +122,7 @@ impl Postfix {
 
     /// A file of mode 600 with this text.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
+        let path = self.instance.path().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         path
@@ -158,7 +132,7 @@ impl Postfix {
     pub fn mails(&self, count: usize) -> Vec<Vec<u8>> {
         let ends = Instant::now() + PATIENCE;
         loop {
-            let mut files: Vec<_> = std::fs::read_dir(self.dir.path().join("mail/box/new"))
+            let mut files: Vec<_> = std::fs::read_dir(self.instance.path().join("mail/box/new"))
                 .map(|found| found.map(|file| file.unwrap().path()).collect())
                 .unwrap_or_default();
             if files.len() >= count {
@@ -172,8 +146,8 @@ impl Postfix {
 
     /// What Postfix and Dovecot said.
     pub fn log(&self) -> String {
-        let read = |name| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
-        format!("{}\n{}", read("log"), read("dovecot.log"))
+        let dovecot = std::fs::read_to_string(self.instance.path().join("dovecot.log"));
+        format!("{}\n{}", self.instance.log(), dovecot.unwrap_or_default())
     }
 
     /// Waits until its log says this.
@@ -188,21 +162,13 @@ impl Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        let _ = Command::new("postfix").arg("-c").arg(self.dir.path()).arg("abort").output();
         let _ = Command::new("kill").arg(self.dovecot.id().to_string()).status();
         let _ = self.dovecot.wait();
     }
 }
 
-fn run(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; run scripts/install-test-tools"));
-    assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-fn start_dovecot(dir: &TempDir, endpoint: u16) -> Child {
-    let at = dir.path().display();
+fn start_dovecot(dir: &Path, endpoint: u16) -> Child {
+    let at = dir.display();
     let users = format!("{USER}:{{PLAIN}}{PASSWORD}\n");
     let oauth = format!(
         "introspection_mode = auth\nintrospection_url = http://127.0.0.1:{endpoint}/introspect\n\
@@ -218,18 +184,18 @@ fn start_dovecot(dir: &TempDir, endpoint: u16) -> Child {
          service auth {{\n unix_listener {at}/auth {{\n  mode = 0666\n }}\n}}\n"
     );
     for (name, text) in [("users", users), ("oauth2.conf", oauth), ("dovecot.conf", main)] {
-        std::fs::write(dir.path().join(name), text).unwrap();
-        std::fs::set_permissions(dir.path().join(name), PermissionsExt::from_mode(0o644)).unwrap();
+        std::fs::write(dir.join(name), text).unwrap();
+        std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(0o644)).unwrap();
     }
     let dovecot = Command::new("dovecot")
         .args(["-F", "-c"])
-        .arg(dir.path().join("dovecot.conf"))
+        .arg(dir.join("dovecot.conf"))
         .stdin(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("dovecot: {error}; run scripts/install-test-tools"));
-    let (socket, ends) = (dir.path().join("auth"), Instant::now() + PATIENCE);
+    let (socket, ends) = (dir.join("auth"), Instant::now() + PATIENCE);
     while !socket.exists() {
-        let log = std::fs::read_to_string(dir.path().join("dovecot.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(dir.join("dovecot.log")).unwrap_or_default();
         assert!(Instant::now() < ends, "Dovecot does not start: {log}");
         std::thread::park_timeout(Duration::from_millis(20));
     }

@@ -1,7 +1,7 @@
 //! Proxies of Debian's: tinyproxy for HTTP CONNECT, microsocks and Dante for SOCKS5.
 
 use crate::support::daemon::PATIENCE;
-use crate::support::talk;
+use crate::support::port::Port;
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 pub struct Proxy {
     child: Child,
     _dir: TempDir,
+    _held: Port,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
 }
@@ -30,9 +31,10 @@ impl Proxy {
 
     /// Connects to anything, for this login.
     pub fn microsocks(user: &str, password: &str) -> Self {
-        let port = talk::free().port();
+        let port = Port::hold();
         let mut command = Command::new("microsocks");
-        command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-u", user, "-P", password]);
+        command.args(["-i", "127.0.0.1", "-p", &port.number().to_string()]);
+        command.args(["-u", user, "-P", password]);
         Self::run(command, port, TempDir::new().unwrap())
     }
 
@@ -50,20 +52,21 @@ impl Proxy {
     }
 
     fn start(program: &str, arguments: &[&str], config: impl FnOnce(u16) -> String) -> Self {
-        let (dir, port) = (TempDir::with_prefix("submitd-proxy-").unwrap(), talk::free().port());
+        let (dir, port) = (TempDir::with_prefix("submitd-proxy-").unwrap(), Port::hold());
         let file = dir.path().join("proxy.conf");
-        std::fs::write(&file, config(port)).unwrap();
+        std::fs::write(&file, config(port.number())).unwrap();
         let mut command = Command::new(program);
         command.args(arguments).arg(file);
         Self::run(command, port, dir)
     }
 
-    fn run(mut command: Command, port: u16, dir: TempDir) -> Self {
+    fn run(mut command: Command, held: Port, dir: TempDir) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}; run scripts/install-test-tools"));
-        let mut proxy = Self { child, _dir: dir, port };
+        let port = held.number();
+        let mut proxy = Self { child, _dir: dir, _held: held, port };
         let ends = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = proxy.child.try_wait().unwrap();

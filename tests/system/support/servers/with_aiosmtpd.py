@@ -2,7 +2,8 @@
 # endpoint of Python's http.server. Nothing in here is ours, so it cannot be wrong the way we are.
 #
 # with_aiosmtpd.py DIRECTORY CERTIFICATE KEY REFUSED_TOKENS
-# Says "ready SMTP-PORT TOKEN-PORT", then "token N", "login TOKEN", "refused TOKEN", "mail N" as they happen.
+# Says "ready SMTP-PORT TOKEN-PORT", then "token N", "login TOKEN", "refused TOKEN", "declared N PARAMETERS",
+# "mail N" as they happen.
 # Mails lie in DIRECTORY as N.eml with their envelope in N.txt: sender, then recipients, a line each.
 import asyncio, base64, http.server, json, pathlib, ssl, sys, threading, urllib.parse
 from aiosmtpd.smtp import MISSING, AuthResult, SMTP
@@ -78,6 +79,7 @@ class Mails:
         (directory / f"{Mails.count}.eml").write_bytes(envelope.content)
         lines = [envelope.mail_from or "<>", *envelope.rcpt_tos]
         (directory / f"{Mails.count}.txt").write_text("\n".join(lines))
+        tell("declared", Mails.count, *envelope.mail_options)
         tell("mail", Mails.count)
         return "250 2.0.0 taken"
 
