@@ -2,7 +2,7 @@
 //! which are looked at while they come. Pure.
 
 use super::{Permit, Unsendable};
-use crate::config::{Transport, Upload};
+use crate::config::Upload;
 use crate::mail::apart::take_apart;
 use crate::mail::outline::Outline;
 
@@ -15,10 +15,11 @@ pub struct Inspection {
 }
 
 impl Permit {
-    /// To be shown the mail from its first octet, where its parts decide; none where they do not.
+    /// To be shown mail that may go by Graph from its first octet, where its parts decide; none where they do
+    /// not.
     pub fn inspection(&self) -> Option<Inspection> {
-        match &self.account.transport {
-            Transport::Graph(graph) if graph.upload == Upload::On => {
+        match self.account.transport.graph() {
+            Some(graph) if graph.upload == Upload::On => {
                 Some(Inspection { outline: Outline::default(), most: graph.max_size })
             }
             _ => None,

@@ -260,7 +260,7 @@ impl Transaction {
             return self.refuse(reply);
         }
         let mut outlet = match self.through.take().map(Through::into_passage) {
-            None => Outlet::spool(shared.queue.spool(), &self.permit),
+            None => Outlet::spool(shared.queue.spool(), &self.permit, self.by_graph),
             Some(Some(passage)) => Outlet::Passage(passage),
             // It was lost meanwhile, and that was said.
             Some(None) => return self.refuse(replies::TURN_LOST),

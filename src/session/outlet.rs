@@ -26,9 +26,10 @@ pub(super) struct Spool {
 }
 
 impl Outlet {
-    /// To the disk.
-    pub fn spool(writer: body::Writer, permit: &Permit) -> Self {
-        Self::Spool(Spool { writer, inspection: permit.inspection().map(Box::new) })
+    /// To the disk; `by_graph`: it may go there from the disk.
+    pub fn spool(writer: body::Writer, permit: &Permit, by_graph: bool) -> Self {
+        let inspection = if by_graph { permit.inspection() } else { None };
+        Self::Spool(Spool { writer, inspection: inspection.map(Box::new) })
     }
 
     /// The next octets, our own of the header first.
