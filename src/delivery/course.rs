@@ -170,9 +170,8 @@ fn is_over(detour: &Detour, now: SystemTime) -> bool {
 pub(super) fn works(result: &Result<Reply, Failure>) -> Option<bool> {
     let Err(failure) = result else { return Some(true) };
     match (judge(failure), &failure.fault) {
-        // Known before anybody was asked.
-        (Verdict::Bounce { .. }, Fault::Unfit(_) | Fault::TooLarge { .. }) => None,
-        (Verdict::Bounce { .. }, _) => Some(true),
+        // Anything else was known before somebody was asked.
+        (Verdict::Bounce { .. }, Fault::Reply(_) | Fault::Http { .. }) => Some(true),
         (Verdict::PauseAccount(pause), _) if pause.quota => Some(true),
         (Verdict::RenewToken { .. } | Verdict::PauseAccount(_), _) => Some(false),
         _ => None,

@@ -112,7 +112,7 @@ fn person(
     now: SystemTime,
 ) -> Result<Given, Refusal> {
     let Consented { user, scope, offline } = consented;
-    world.tokens().consent(client_id, user, scope);
+    world.tokens().consents.allow(client_id, user, scope);
     let resource = user_scope(asked.unwrap_or(scope))?;
     check_consent(world, client_id, user, asked.unwrap_or_default())?;
     let owner = Owner::Mailbox(user.clone());
@@ -251,7 +251,7 @@ fn refresh(
 }
 
 fn check_consent(world: &World, client_id: &str, user: &str, scope: &str) -> Result<(), Refusal> {
-    let is_allowed = world.tokens().is_allowed(client_id, user, scope);
+    let is_allowed = world.tokens().consents.allows(client_id, user, scope);
     if is_allowed { Ok(()) } else { Err(Refusal::new(65001, &[client_id])) }
 }
 

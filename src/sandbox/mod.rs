@@ -23,6 +23,7 @@ mod mailbox;
 mod messages;
 mod options;
 mod page;
+mod permissions;
 mod phrases;
 mod proof;
 mod random;

@@ -8,6 +8,7 @@ use super::faults::TokenFaults;
 use super::google::GOOGLE;
 use super::identities::Identities;
 use super::options::Options;
+use super::permissions::Consents;
 use super::random;
 use crate::secret::Secret;
 use serde_json::Value;
@@ -56,8 +57,8 @@ pub(super) struct Tokens {
     proofs: HashSet<String>,
     /// Challenges under way and the files that hold them.
     challenges: HashMap<String, PathBuf>,
-    /// What people allowed an application, by both; who never signed in there allowed everything.
-    consents: HashMap<(String, String), HashSet<String>>,
+    /// What people allowed.
+    pub(super) consents: Consents,
     /// Wrong passwords in a row, by user.
     wrong_passwords: HashMap<String, u32>,
 }
@@ -140,13 +141,6 @@ impl Tokens {
         Secret::new(text)
     }
 
-    /// Makes a refresh token of Google's.
-    pub(super) fn give_google_refresh(&mut self, user: &str) -> Secret {
-        let token = Secret::new(format!("1//03{}", random::base64url::<72>()));
-        self.adopt_refresh(&token, user);
-        token
-    }
-
     /// Makes a token of another provider, as Kubernetes lays it into a file.
     pub(super) fn give_federated(
         &mut self,
@@ -185,28 +179,6 @@ impl Tokens {
         let before = *count;
         *count = if is_right && before < LOCKOUT { 0 } else { before + 1 };
         before
-    }
-
-    /// Somebody allowed an application this, besides what was allowed before.
-    pub(super) fn consent(&mut self, client_id: &str, user: &str, scope: &str) {
-        let key = (client_id.to_lowercase(), user.to_lowercase());
-        let words = scope.split_whitespace().filter_map(permission);
-        self.consents.entry(key).or_default().extend(words);
-    }
-
-    /// Whether all of a scope was allowed.
-    pub(super) fn is_allowed(&self, client_id: &str, user: &str, scope: &str) -> bool {
-        let Some(known) = self.consents.get(&(client_id.to_lowercase(), user.to_lowercase()))
-        else {
-            return true;
-        };
-        let of = |word: &str| word.split_once(' ').map(|(service, _)| service.to_owned());
-        scope.split_whitespace().filter_map(permission).all(|word| {
-            match word.ends_with("default") {
-                true => known.iter().any(|known| of(known) == of(&word)),
-                false => known.contains(&word),
-            }
-        })
     }
 
     /// Takes a refresh token in that somebody already holds.
@@ -283,23 +255,11 @@ impl Tokens {
     }
 }
 
-/// A word of a scope as `service name`, however the service is written; none for what belongs to none.
-fn permission(word: &str) -> Option<String> {
-    let (service, name) = match word.rsplit_once('/') {
-        None if ["offline_access", "openid", "profile", "email"].contains(&word) => return None,
-        None => ("graph", word),
-        Some((own, name)) if is_graph(own) => ("graph", name),
-        Some((own, name)) if is_outlook(own) => ("outlook", name),
-        Some((own, name)) => (own, name),
-    };
-    Some(format!("{service} {name}"))
-}
-
 /// Microsoft Graph, as scopes name it.
 pub(super) const GRAPH: &str = "https://graph.microsoft.com";
 
 /// Whether the audience is Microsoft Graph's: its address, or its id in tokens of people.
-fn is_graph(audience: &str) -> bool {
+pub(super) fn is_graph(audience: &str) -> bool {
     audience.trim_end_matches('/') == GRAPH || audience == "00000003-0000-0000-c000-000000000000"
 }
 
