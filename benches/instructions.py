@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Counts the instructions of fixed work with callgrind and holds them to what they were.
 
 They do not depend on what else the machine does, only on the code and the compiler: where the compiler is

@@ -72,6 +72,7 @@ def load(subject, sink, words, seconds):
         "rate": rate,
         "volume": rate * size / MB,
         "p50": found["us"]["p50"],
+        "end": found["us"]["end"],
         "cpu": cpu / max(delivered, 1) * 1000,
         "failed": found["failed"],
         "lost": max(0, mails - delivered),
@@ -155,7 +156,7 @@ def latency(directory, sink, arguments):
     subject = Queue(sink, directory / "latency")
     result = load(subject, sink, ["--clients", "1"], arguments.seconds)
     subject.stop()
-    return {"queue: 250 at the median, 1 client, ms": result["p50"] / 1000}
+    return {"queue: from the body to its 250, median of 1 client, ms": result["end"] / 1000}
 
 
 def starting(directory, sink):

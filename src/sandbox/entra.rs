@@ -4,11 +4,12 @@
 //! and count. What is asked wrongly is refused with the number that the real service gives.
 
 use super::aadsts::Refusal;
+use super::claims;
 use super::consent::Consented;
 use super::fault_value::take;
 use super::faults::Faults;
 use super::options::Options;
-use super::token::{self, GRAPH, Grant, LOCKOUT, Owner, RefreshState, is_outlook};
+use super::token::{GRAPH, Grant, LOCKOUT, Owner, RefreshState, is_outlook};
 use super::web::LIFE;
 use super::world::World;
 use super::{proof, random, sign_in};
@@ -118,7 +119,8 @@ fn person(
     let mut given = give(world, client_id, owner, resource, Some(asked.unwrap_or(scope)), now);
     let asked = |name: &str| scope.split_whitespace().any(|word| word == name);
     given.refresh_token = given.refresh_token.filter(|_| *offline);
-    given.id_token = asked("openid").then(|| token::identity(&world.options, client_id, user, now));
+    given.id_token =
+        asked("openid").then(|| claims::identity(&world.options, client_id, user, now));
     Ok(given)
 }
 

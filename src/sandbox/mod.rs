@@ -6,6 +6,7 @@
 
 mod aadsts;
 mod certificate;
+mod claims;
 mod consent;
 mod control;
 mod cord;

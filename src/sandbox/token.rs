@@ -3,25 +3,24 @@
 //! They look like JWTs and are as long (1.5 to 2.5 kB), because line lengths are where clients break. The
 //! signature is random: what counts is that the very text was given out here and has not ended.
 
+use super::claims::{access, claims, federated, opaque};
 use super::faults::TokenFaults;
 use super::google::GOOGLE;
 use super::identities::Identities;
 use super::options::Options;
 use super::random;
 use crate::secret::Secret;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// Wrong passwords in a row that lock a user out.
 pub(super) const LOCKOUT: u32 = 10;
 /// Tokens remembered at most; above, those that have ended go.
 const REMEMBERED: usize = 50_000;
 /// The longest real life is a day and a bit; a longer one would only overflow dates.
-const LONGEST_LIFE: u64 = 10 * 365 * 86_400;
+pub(super) const LONGEST_LIFE: u64 = 10 * 365 * 86_400;
 
 /// Whose token it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +126,7 @@ impl Tokens {
         } else if faults.opaque || is_personal {
             opaque()
         } else {
-            write(&claims)
+            access(&claims)
         };
         let ends = now + Duration::from_secs(grant.expires_in.min(LONGEST_LIFE));
         self.access.insert(text.clone(), (grant, ends));
@@ -155,16 +154,7 @@ impl Tokens {
         now: SystemTime,
         life: Duration,
     ) -> Secret {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        let header = json!({"alg": "RS256", "kid": random::base64url::<32>()});
-        let claims = json!({
-            "aud": identities.federated_audience, "iss": identities.federated_issuer,
-            "sub": identities.federated_subject, "iat": now, "nbf": now,
-            "exp": now + life.as_secs().min(LONGEST_LIFE),
-        });
-        let [header, claims] =
-            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let text = format!("{header}.{claims}.{}", random::base64url::<256>());
+        let text = federated(identities, now, life);
         self.federated.insert(text.clone());
         Secret::new(text)
     }
@@ -318,21 +308,6 @@ pub(super) fn is_outlook(audience: &str) -> bool {
     matches!(audience, "https://outlook.office365.com" | "https://outlook.office.com")
 }
 
-/// What says who signed in (OpenID Connect Core §2).
-pub(super) fn identity(options: &Options, client_id: &str, user: &str, now: SystemTime) -> Secret {
-    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let tenant = &options.tenant_id;
-    let header = json!({"typ": "JWT", "alg": "RS256", "kid": random::base64url::<20>()});
-    let claims = json!({
-        "ver": "2.0", "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
-        "aud": client_id, "iat": issued, "nbf": issued, "exp": issued + 3600,
-        "sub": random::base64url::<32>(), "oid": random::guid(), "tid": tenant,
-        "name": "A person of the sandbox", "preferred_username": user, "email": user,
-    });
-    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    Secret::new(format!("{header}.{claims}.{}", random::base64url::<256>()))
-}
-
 impl Grant {
     /// Whether the mail server may take mail with it.
     fn may_submit(&self) -> bool {
@@ -355,63 +330,13 @@ impl Grant {
     }
 }
 
-/// As personal accounts have it.
-fn opaque() -> String {
-    format!("EwB{}", random::base64url::<1200>())
-}
-
-/// Header, claims and a random signature.
-fn write(claims: &Value) -> String {
-    let key = random::base64url::<20>();
-    let header = json!({"typ": "JWT", "nonce": random::base64url::<32>(), "alg": "RS256", "x5t": key, "kid": key});
-    let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-    format!("{header}.{claims}.{}", random::base64url::<256>())
-}
-
-fn claims(options: &Options, grant: &Grant, now: SystemTime) -> Value {
-    let issued = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let tenant = &options.tenant_id;
-    let mut claims = json!({
-        "aud": grant.audience,
-        "iss": format!("https://sts.windows.net/{tenant}/"),
-        "iat": issued, "nbf": issued, "exp": issued.saturating_add(grant.expires_in),
-        "aio": random::base64url::<120>(),
-        "app_displayname": "sandbox",
-        "appid": grant.client_id, "appidacr": "1",
-        "idp": format!("https://sts.windows.net/{tenant}/"),
-        "oid": match &grant.owner {
-            Owner::Application => options.object_id.clone(),
-            Owner::Mailbox(_) => random::guid(),
-        },
-        "rh": format!("1.AXoA{}.", random::base64url::<48>()),
-        "sid": random::guid(),
-        "sub": random::guid(),
-        "tid": tenant,
-        "uti": random::base64url::<16>(),
-        "ver": "1.0",
-        "wids": [random::guid(), random::guid()],
-        "xms_ftd": random::base64url::<64>(),
-        "xms_idrel": "7 20",
-        // Real tokens differ in length from one to the next.
-        "xms_rd": "r".repeat(64 + (random::number() % 400) as usize),
-        "xms_tdbr": "EU",
-    });
-    if let Owner::Mailbox(mailbox) = &grant.owner {
-        claims["upn"] = mailbox.as_str().into();
-        claims["unique_name"] = mailbox.as_str().into();
-    }
-    if !grant.permissions.is_empty() {
-        match &grant.owner {
-            Owner::Application => claims["roles"] = json!(grant.permissions),
-            Owner::Mailbox(_) => claims["scp"] = grant.permissions.join(" ").into(),
-        }
-    }
-    claims
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+    use std::time::UNIX_EPOCH;
 
     fn grant(owner: Owner) -> Grant {
         let permission = match owner {
