@@ -287,6 +287,21 @@ fn b24_in_direct_mode_a_mail_of_25_mb_needs_no_more_memory_than_a_small_one() {
 }
 
 #[test]
+fn b24_in_direct_mode_a_large_mail_goes_as_a_draft_or_is_refused_with_the_reason() {
+    let world = World::new();
+    let daemon = start(&world, "upload = \"on\"");
+    let before = peak(&daemon);
+    let mail = mails::large("large", 25_000_000);
+    taken(&daemon, &[ANN], &mail);
+    assert!(parts(&world.messages(1)[0].raw) == parts(&mail));
+    assert!(peak(&daemon) - before < 16 * 1024, "{before} kB, then {} kB", peak(&daemon));
+    let reply = submit(&daemon, &[ANN], &mails::signed("signed", 2_300_000));
+    assert!(reply.starts_with("552 5.3.4") && reply.contains("signed or encrypted"), "{reply}");
+    assert_eq!((world.sandbox.statistics().drafts, world.sandbox.messages().len()), (1, 1));
+    assert_nothing_kept(&world);
+}
+
+#[test]
 fn b24_auto_in_direct_mode_goes_by_graph_while_smtp_auth_is_off() {
     let world = World::new();
     off(&world);

@@ -98,6 +98,7 @@ fn words(failure: &Failure) -> String {
         Fault::Reply(reply) => reply.text.clone().into_owned(),
         // What stands in the way of this very mail.
         Fault::Unfit(why) => why.clone(),
+        fault @ Fault::Oversize { .. } => fault.to_string(),
         // Of these the words name files and addresses of this machine's network.
         Fault::Local(_) => "the mail could not be sent from here, try again later".to_owned(),
         Fault::Tls(distrust) => format!("no safe connection to the server: {}", distrust.what),
@@ -209,6 +210,10 @@ mod tests {
                 "451 4.3.2 Concurrent connections limit exceeded",
             ),
             (fault(Stage::Mail, Fault::TooLarge { limit: 9 }), "552 5.3.4 the mail is larger"),
+            (
+                fault(Stage::Body, Fault::Oversize { size: 9, why: "it is signed" }),
+                "552 5.3.4 9 octets are too many for one request of Graph, and it goes in no other way: it is signed",
+            ),
             (fault(Stage::Mail, Fault::NotOffered("SMTPUTF8")), "550 5.6.7 an address or header"),
             (fault(Stage::Mail, Fault::NotOffered("8BITMIME")), "550 5.6.3 the mail was declared"),
             (fault(Stage::Rcpt, Fault::Closed), "451 4.4.2 RCPT TO: connection closed"),
