@@ -287,6 +287,21 @@ fn b24_in_direct_mode_a_mail_of_25_mb_needs_no_more_memory_than_a_small_one() {
 }
 
 #[test]
+fn b24_in_direct_mode_a_large_mail_goes_as_a_draft_where_that_is_wanted() {
+    let world = World::new();
+    let daemon = start(&world, "upload = \"on\"");
+    let mail = mails::large("draft", 7_000_000);
+    taken(&daemon, &[ANN], &mail);
+    let messages = world.sandbox.messages();
+    assert_eq!(messages.len(), 1);
+    by_graph(&messages[0]);
+    assert_eq!(messages[0].recipients(), [ANN]);
+    assert!(parts(&messages[0].raw) == parts(&mail), "a part differs");
+    assert_eq!(world.sandbox.statistics().drafts, 1);
+    assert_nothing_kept(&world);
+}
+
+#[test]
 fn b24_auto_in_direct_mode_goes_by_graph_while_smtp_auth_is_off() {
     let world = World::new();
     off(&world);
