@@ -220,7 +220,7 @@ fn part(info: Walk<'_>, password: &Password, safe: &mut Safe) -> Result<(), Unre
 }
 
 fn bags(octets: &[u8], password: &Password, safe: &mut Safe, depth: u32) -> Result<(), Unread> {
-    let mut all = Walk(octets).inside().ok_or(Unread::Form)?;
+    let mut all = whole(octets).ok_or(Unread::Form)?;
     while !all.is_done() {
         let (kind, value) = all.inside().and_then(content).ok_or(Unread::Form)?;
         match kind.strip_prefix(BAG) {
@@ -229,7 +229,10 @@ fn bags(octets: &[u8], password: &Password, safe: &mut Safe, depth: u32) -> Resu
                 let mut sealed = Walk(value).inside().ok_or(Unread::Form)?;
                 let algorithm = sealed.inside().ok_or(Unread::Form)?;
                 let octets = sealed.one(OCTETS).ok_or(Unread::Form)?;
-                keep(&mut safe.key, &decrypt(algorithm, octets, password)?);
+                let found = decrypt(algorithm, octets, password)?;
+                // One wrong password in 256 leaves a padding that looks right.
+                whole(&found).ok_or(Unread::Password)?;
+                keep(&mut safe.key, &found);
             }
             Some([3]) => {
                 let bag = Walk(value).inside().and_then(content);
@@ -245,6 +248,13 @@ fn bags(octets: &[u8], password: &Password, safe: &mut Safe, depth: u32) -> Resu
         }
     }
     Ok(())
+}
+
+/// Inside a sequence behind which nothing stands.
+fn whole(octets: &[u8]) -> Option<Walk<'_>> {
+    let mut walk = Walk(octets);
+    let inside = walk.inside()?;
+    walk.is_done().then_some(inside)
 }
 
 fn keep(key: &mut Option<Zeroizing<Vec<u8>>>, found: &[u8]) {
