@@ -128,7 +128,7 @@ fn b01_killed_in_the_middle_of_the_body_the_mail_goes_out_once_and_whole() {
     let body = world.path().join("state/queue/body").join(id);
     assert!(body.exists(), "{reply}");
     // The fiftieth stretch of about four hundred.
-    let _trap = Trap::lay(&daemon, Some(&body), "read", "signal=SIGKILL:when=50");
+    let _trap = Trap::lay(&daemon, Some(&body), "pread64", "signal=SIGKILL:when=50");
     world.faults(|_| {});
     daemon.wait();
     assert_eq!(world.sandbox.messages().len(), 0);
