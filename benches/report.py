@@ -92,7 +92,8 @@ def draw(file, name, series):
 
 
 def instructions(result):
-    return "\n".join(f"{name}: {count:,} instructions" for name, count in result.items())
+    lines = ["| work | instructions |", "|---|--:|"]
+    return "\n".join(lines + [f"| `{name}` | {count:,} |" for name, count in result.items()])
 
 
 def write(part, text):

@@ -112,14 +112,21 @@ impl Writer {
     /// [`StoreError`] where the disk says no.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), StoreError> {
         self.size += octets.len() as u64;
-        let most = match self.sink {
-            Sink::Memory => INLINE,
-            Sink::File(_) => CHUNK,
+        // Before it grows beyond its bound: a buffer that is full doubles.
+        if !self.buffer.is_empty() && self.buffer.len() + octets.len() > self.most() {
+            self.flush(false).await?;
+        }
+        match self.sink {
             Sink::Full(_) => return Ok(()),
             Sink::Broken => return Err(broken()),
-        };
-        self.buffer.extend_from_slice(octets);
-        if self.buffer.len() > most { self.flush(false).await } else { Ok(()) }
+            Sink::Memory | Sink::File(_) => self.buffer.extend_from_slice(octets),
+        }
+        if self.buffer.len() > self.most() { self.flush(false).await } else { Ok(()) }
+    }
+
+    /// Octets that the buffer holds at most.
+    fn most(&self) -> usize {
+        if let Sink::Memory = self.sink { INLINE } else { CHUNK }
     }
 
     /// Writes the buffer to the file, which is made where there is none; `end` syncs it too.

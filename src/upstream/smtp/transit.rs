@@ -126,6 +126,11 @@ impl Transit {
             let is_full = self.connection.dialogue.output().len() >= FLIGHT;
             return if is_full { self.flush().await } else { Ok(()) };
         };
+        if chunk.is_empty() && octets.len() >= FLIGHT / 2 {
+            // Large enough as it is: a copy less.
+            self.connection.dialogue.relay_body(octets);
+            return self.flush().await;
+        }
         chunk.extend_from_slice(octets);
         if chunk.len() < FLIGHT {
             return Ok(());
