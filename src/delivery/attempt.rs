@@ -160,7 +160,13 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         let audience = self.shared.courses.audience(&self.member.account);
         let token = match self.shared.tokens.access_token_for(name, audience).await {
             Ok(token) => token,
-            Err(error) => return Tried::nothing(self.without_token(error), false),
+            Err(error) => {
+                if audience == Audience::Graph && error.class != Class::Transient {
+                    // As where Graph itself says so: SMTP is asked next, where there are two ways.
+                    self.shared.courses.graph_works(&self.member.account, Some(false)).await;
+                }
+                return Tried::nothing(self.without_token(error), false);
+            }
         };
         for other in &self.others {
             other.close_idle().await;
@@ -251,6 +257,8 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
         };
         let envelope = narrowed(&self.entry.envelope, open);
         let id = self.entry.id;
+        // A mail that is said again after its mark is counted once.
+        let charge = charge.filter(|_| !charged.load(Ordering::Relaxed));
         let commit = pin!(async move {
             let marked = self.shared.queue.attempting_charged(id, charge.cloned()).await;
             charged.fetch_or(marked.is_ok(), Ordering::Relaxed);

@@ -22,8 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Where the next mail of an account goes.
 #[derive(Clone, Debug)]
 enum Course {
-    /// SMTP AUTH is off; whether Graph works is being tried.
-    Trying,
+    /// SMTP AUTH is off; whether Graph works is being tried, until then.
+    Trying(SystemTime),
     /// By Graph, which works. In due time SMTP is asked.
     Graph(Detour),
 }
@@ -59,9 +59,12 @@ impl Courses {
             Transport::Smtp => Audience::Smtp,
             Transport::Graph(_) => Audience::Graph,
             Transport::Auto(_) => match course() {
-                Some(Course::Graph(detour)) if is_over(&detour, (self.clock)()) => Audience::Smtp,
-                Some(_) => Audience::Graph,
-                None => Audience::Smtp,
+                Some(Course::Graph(Detour { again, .. }) | Course::Trying(again))
+                    if !is_over(again, (self.clock)()) =>
+                {
+                    Audience::Graph
+                }
+                _ => Audience::Smtp,
             },
         }
     }
@@ -85,7 +88,11 @@ impl Courses {
 
     /// SMTP said that AUTH is switched off: Graph is tried.
     pub fn smtp_is_off(&self, account: &Account) {
-        lock(&self.known).entry(account.name.clone()).or_insert(Course::Trying);
+        let again = (self.clock)() + LOOK_AGAIN;
+        let mut known = lock(&self.known);
+        if !matches!(known.get(&account.name), Some(Course::Graph(_))) {
+            known.insert(account.name.clone(), Course::Trying(again));
+        }
     }
 
     /// SMTP let the account in.
@@ -112,12 +119,15 @@ impl Courses {
 
     /// Somebody mended something: SMTP is asked next.
     pub fn ask_smtp(&self, account: &str) {
-        if let Some(Course::Graph(detour)) = lock(&self.known).get_mut(account) {
-            detour.again = SystemTime::UNIX_EPOCH;
+        match lock(&self.known).get_mut(account) {
+            Some(Course::Graph(Detour { again, .. }) | Course::Trying(again)) => {
+                *again = SystemTime::UNIX_EPOCH;
+            }
+            None => {}
         }
     }
 
-    /// Accounts that are no more go no way.
+    /// Accounts that are no more, or have one way only, go no course.
     pub fn keep(&self, is_known: impl Fn(&str) -> bool) {
         lock(&self.known).retain(|name, _| is_known(name));
     }
@@ -127,7 +137,7 @@ impl Courses {
         let detour = {
             let mut known = lock(&self.known);
             let since = match known.get(account) {
-                Some(Course::Graph(detour)) if !is_over(detour, now) => return,
+                Some(Course::Graph(detour)) if !is_over(detour.again, now) => return,
                 Some(Course::Graph(detour)) => Some(detour.since),
                 _ => None,
             };
@@ -161,8 +171,8 @@ impl Courses {
 }
 
 /// Whether SMTP is to be asked again. A clock that was turned back does not put that off for days.
-fn is_over(detour: &Detour, now: SystemTime) -> bool {
-    now >= detour.again || detour.again.duration_since(now).is_ok_and(|wait| wait > LOOK_AGAIN)
+fn is_over(again: SystemTime, now: SystemTime) -> bool {
+    now >= again || again.duration_since(now).is_ok_and(|wait| wait > LOOK_AGAIN)
 }
 
 /// Whether the way works for the account: the upstream took or judged the mail, or the account is broken
@@ -189,12 +199,11 @@ mod tests {
 
     #[test]
     fn b24_smtp_is_asked_after_an_hour_and_at_once_where_the_clock_jumped() {
-        let detour =
-            Detour { account: "erp".into(), since: moment(1_000), again: moment(1_000 + 60) };
+        let again = moment(1_000 + 60);
         for (now, expected) in
             [(1_000, false), (1_059, false), (1_060, true), (9_000, true), (999, true), (10, true)]
         {
-            assert_eq!(is_over(&detour, moment(now)), expected, "{now}");
+            assert_eq!(is_over(again, moment(now)), expected, "{now}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::lane::{Key, Lane, Order, key};
 use super::room::Room;
 use super::standing::LaneStanding;
 use super::{Settings, Shared};
-use crate::config::Account;
+use crate::config::{Account, Transport};
 use crate::oauth::TokenSource;
 use crate::upstream::Courier;
 use std::collections::{HashMap, HashSet};
@@ -154,7 +154,12 @@ where
         let names: HashSet<&str> =
             self.accounts.iter().map(|account| account.name.as_str()).collect();
         self.shared.health.keep(|name| names.contains(name));
-        self.shared.courses.keep(|name| names.contains(name));
+        let has_two = |name: &str| {
+            self.accounts.iter().any(|account| {
+                account.name == name && matches!(account.transport, Transport::Auto(_))
+            })
+        };
+        self.shared.courses.keep(has_two);
         for (key, group) in groups {
             let known = self.lanes.get(&key).map(|lane| lane.couriers.clone()).unwrap_or_default();
             let couriers = self.couriers_for(&group, &known);

@@ -215,9 +215,12 @@ impl Outline {
         let is_message = within.is_none();
         self.found.is_sealed |= described.is_sealed(is_message);
         if let Some((kind, boundary)) = described.container() {
-            self.found.is_unclear |= described.transfer != Transfer::Plain
-                || self.open.len() >= DEEPEST
-                || boundary.len() > LONGEST_BOUNDARY;
+            self.found.is_unclear |= described.transfer != Transfer::Plain;
+            if self.open.len() >= DEEPEST || boundary.len() > LONGEST_BOUNDARY {
+                // Not looked into: each line would be compared with each of them.
+                self.found.is_unclear = true;
+                return;
+            }
             self.open.push(Open { boundary, kind, place: self.found.containers.len() });
             self.found.containers.push(0);
             return;

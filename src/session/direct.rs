@@ -97,10 +97,14 @@ impl Through {
             false => self.fly(id, account, shared, &flight).await.into_iter(),
         };
         if is_first
-            && let Some(mail) = replies.next()
+            && let Some(mut mail) = replies.next()
             && !mail.is_positive()
         {
-            // What was said behind it was refused for it.
+            // What was said behind it was refused for it. To RCPT a 552 would mean "too many recipients",
+            // which passes (RFC 5321 §4.5.3.1.10).
+            if mail.code == 552 {
+                mail.code = 550;
+            }
             self.lose(mail.clone());
             replies = vec![mail; flight.len()].into_iter();
         }

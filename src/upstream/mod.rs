@@ -238,6 +238,7 @@ fn doubt(stage: Stage, fault: &Fault) -> &'static str {
         Fault::Reply(_)
         | Fault::Login(_)
         | Fault::Local(_)
+        | Fault::NotOffered(_)
         | Fault::Oversize { .. }
         | Fault::Http { status: ..500, .. } => "",
         _ if stage >= Stage::Dot => " (it may have been taken)",

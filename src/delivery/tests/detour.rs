@@ -112,6 +112,22 @@ async fn b24_a_detour_that_does_not_work_leaves_the_word_to_smtp() {
     assert!(smtp.seen().len() >= 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn b24_where_graph_cannot_be_reached_either_smtp_is_asked_again_after_an_hour() {
+    let house = House::new();
+    let smtp = Script::new(|seen| match seen.nth {
+        0 => off(seen),
+        _ => all(seen, &ok()),
+    });
+    let away = || Err(Failure { stage: Stage::Connect, fault: Fault::Timeout });
+    let graph = Script::new(move |seen| all(seen, &away()));
+    let _delivery = start(&house, &Ways::new(&smtp, &graph));
+    house.send("erp", FROM, &["a@b.example"]).await;
+    house.empty().await;
+    assert_eq!(smtp.seen().len(), 2, "the mail, and no report");
+    assert!(graph.seen().len() > 1);
+}
+
 fn off(seen: &Seen) -> Answers {
     all(seen, &no(Stage::Auth, 535, Enhanced(5, 7, 139), OFF))
 }

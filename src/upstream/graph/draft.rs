@@ -69,7 +69,8 @@ impl Graph {
             self.request(credential, &format!("messages/{}/send", request::escaped(&id)))?;
         let heard = self.ask(request.body(""), self.times.data_timeout, true).await?;
         let result = heard.read(202).map_err(|fault| at(Stage::Posted, fault));
-        if heard.status >= 300 && heard.status < 500 {
+        // Where it is sure that it was not sent; with 503 the mail is tried again, as another draft.
+        if (300..500).contains(&heard.status) || heard.status == 503 {
             self.remove(&id, credential).await;
         }
         result
