@@ -23,7 +23,7 @@ use ladder::Asker;
 use patience::Who;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The users and accounts of one configuration.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Accounts {
     /// Checked in place of the hash a user has not, so that it takes as long.
     stand_in: Option<Secret>,
     proofs: Arc<Proofs>,
+    /// Accounts of which it was told that Exchange may replace the name in From.
+    told: Mutex<HashSet<String>>,
 }
 
 impl Accounts {
@@ -52,7 +54,14 @@ impl Accounts {
             local: config.local.clone(),
             stand_in: config.users.iter().find_map(hash),
             proofs,
+            told: Mutex::default(),
         }
+    }
+
+    /// Whether it was not yet told of this account that the name in From may be lost; afterwards it was. A reload
+    /// may have changed what holds, and is told anew.
+    pub fn is_news(&self, account: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(account.to_owned())
     }
 
     /// Checks a login at `listener`. None: it is taken and means nothing (`accept_any`).

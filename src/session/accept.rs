@@ -7,7 +7,7 @@ use super::Shared;
 use super::direct::{Answers, Through};
 use super::outlet::Outlet;
 use super::replies;
-use crate::accounts::Permit;
+use crate::accounts::{Accounts, Permit};
 use crate::config::{Headers, Received as Detail};
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
@@ -255,7 +255,7 @@ impl Transaction {
         self.by_graph |=
             self.through.is_none() && shared.passages.may_be_graph(&self.permit.account);
         if self.by_graph
-            && let Err(reply) = self.preflight(&edited)
+            && let Err(reply) = self.preflight(&edited, &shared.accounts)
         {
             return self.refuse(reply);
         }
@@ -279,7 +279,7 @@ impl Transaction {
     }
 
     /// Whether Graph takes it, now rather than days later.
-    fn preflight(&self, header: &[u8]) -> Result<(), Reply> {
+    fn preflight(&self, header: &[u8], accounts: &Accounts) -> Result<(), Reply> {
         let losses = self.permit.preflight(header, &self.envelope.recipients).map_err(|why| {
             tracing::warn!(id = %self.id, %why, "mail refused");
             replies::unsendable(&why)
@@ -288,8 +288,10 @@ impl Transaction {
             tracing::info!(id = %self.id,
                 "From is not the mailbox itself: Exchange may show the mailbox instead (Set-OrganizationConfig -SendFromAliasEnabled)");
         }
-        if losses.name {
-            tracing::debug!(id = %self.id, "Exchange may show the directory's name instead of that in From");
+        let account = self.permit.account.name.as_str();
+        if losses.name && accounts.is_news(account) {
+            tracing::info!(id = %self.id, account,
+                "Exchange may show the directory's name instead of that in From (this is said once)");
         }
         Ok(())
     }

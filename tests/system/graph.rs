@@ -3,12 +3,13 @@
 
 use crate::support::browser::{decide, visit};
 use crate::support::client::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::programs::{Login as ClientLogin, Program};
 use crate::support::sign_in::Login;
 use crate::support::world::World;
 use crate::support::{mails, mime};
 use std::time::{Duration, Instant};
+use submitd::queue::{Filter, open_read_only};
 use submitd::sandbox::faults::{AuthRefusal, Fault, GraphAnswer, GraphPoint, GraphStep, Switch};
 use submitd::sandbox::{Door, Limits, Message, Options};
 
@@ -167,6 +168,71 @@ fn b24_strangers_in_the_header_are_written_aside_where_that_is_asked_for() {
     assert_eq!(recipients, [ANN, "bob@example.org"]);
     let seen = mime::Part::new(&message.raw).field("X-Original-To");
     assert_eq!(seen.as_deref(), Some("list@example.org, ann@example.org"));
+    assert_eq!(world.sandbox.statistics().graph_requests, 1);
+}
+
+#[test]
+fn b24_more_recipients_than_one_mail_may_have_receive_it_once_each() {
+    let world = World::new();
+    let upstream = "[account.upstream]\n";
+    let text = app(&world, "").replace(upstream, &format!("{upstream}max_recipients = 2\n"));
+    let daemon = world.start(&text).run();
+    let all = [ANN, "bob@example.org", "cid@example.org"];
+    let fields = "To: ann@example.org, bob@example.org,\r\n cid@example.org\r\n";
+    taken(&daemon, &all, &addressed("portions", fields));
+    world.messages(2);
+    // Not before then is it known that there is no report.
+    let queue = open_read_only(&world.path().join("state/queue")).unwrap();
+    let ends = Instant::now() + PATIENCE;
+    while !queue.list(&Filter::default()).unwrap().is_empty() {
+        assert!(Instant::now() < ends, "{:?}", queue.list(&Filter::default()));
+    }
+    let messages = world.sandbox.messages();
+    for message in &messages {
+        by_graph(message);
+    }
+    let mut receivers: Vec<_> = messages.iter().flat_map(|one| one.recipients()).collect();
+    receivers.sort_unstable();
+    assert_eq!(receivers, all);
+    assert_eq!(world.sandbox.statistics().graph_requests, 2);
+}
+
+#[test]
+fn b24_a_size_beyond_graphs_is_refused_at_mail() {
+    let world = World::new();
+    let daemon = start(&world, "");
+    let mut client = Client::hello(daemon.address()).unwrap();
+    let reply = client.say(&format!("MAIL FROM:<{ERP}> SIZE=2300000")).unwrap();
+    assert!(reply.starts_with("552 5.3.4") && reply.contains("Graph"), "{reply}");
+    let reply = client.say(&format!("MAIL FROM:<{ERP}> SIZE=2100000")).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+}
+
+#[test]
+fn b24_what_may_be_lost_of_from_is_told() {
+    const ALIAS: &str = "SendFromAliasEnabled";
+    const NAME: &str = "the directory's name instead of that in From";
+    let world = World::new();
+    let keys = "grant = \"client_credentials\"\ntransport = \"graph\"\n\
+                senders = [\"info@contoso.com\"]";
+    let daemon = world.start(&config(&world, "contoso.onmicrosoft.com", keys, "")).run();
+    let from = |author: &str| {
+        let mail = String::from_utf8(mails::plain("author")).unwrap();
+        mail.replace("ERP <erp@contoso.com>", author).into_bytes()
+    };
+    taken(&daemon, &[ANN], &from(ERP));
+    let log = daemon.log.text();
+    assert!(!log.contains(ALIAS) && !log.contains(NAME), "nothing is lost: {log}");
+    taken(&daemon, &[ANN], &from("info@contoso.com"));
+    let told = daemon.log.wait_for(ALIAS);
+    assert!(told.contains("\"level\":\"INFO\"") && !daemon.log.text().contains(NAME), "{told}");
+    for _ in 0..2 {
+        taken(&daemon, &[ANN], &from("ERP <erp@contoso.com>"));
+        let told = daemon.log.wait_for(NAME);
+        assert!(told.contains("\"level\":\"INFO\"") && told.contains("\"erp\""), "{told}");
+    }
+    let log = daemon.log.text();
+    assert_eq!([ALIAS, NAME].map(|line| log.matches(line).count()), [1, 1], "{log}");
 }
 
 #[test]
@@ -269,12 +335,16 @@ fn b24_a_missing_permission_pauses_the_account() {
 fn b24_no_more_than_four_requests_at_once() {
     let world = World::with(Options::default());
     let daemon = start(&world, "");
+    world.faults(|faults| faults.graph.hold = true);
     for number in 0..24 {
         taken(&daemon, &[ANN], &mails::plain(&format!("mail-{number}")));
     }
+    world.until("four at once", |statistics| statistics.open_graph_requests == 4);
+    // With some delay they overlap further on.
+    world.faults(|faults| faults.graph.delay_ms = 50);
     assert_eq!(world.messages(24).len(), 24);
     let statistics = world.sandbox.statistics();
-    assert!(statistics.max_open_graph_requests <= 4, "{statistics:?}");
+    assert_eq!(statistics.max_open_graph_requests, 4, "{statistics:?}");
     assert_eq!(statistics.graph_throttled, 0);
 }
 

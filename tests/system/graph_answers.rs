@@ -61,16 +61,36 @@ fn b24_401_renews_the_token_once() {
 #[test]
 fn b24_403_and_404_are_told_apart_by_their_codes() {
     // This mail may not; the next one may.
-    for (status, code, words, expected) in [
-        (403, "ErrorSendAsDenied", "does not have the right to send mail", "Status: 5.7.1"),
-        (400, "ErrorInvalidRecipients", "At least one recipient is not valid.", "Status: 5.0.0"),
-        (400, "ErrorMessageSizeExceeded", "The message exceeds the size.", "Status: 5.3.4"),
+    for (status, code, words, expected, remedy) in [
+        (
+            403,
+            "ErrorSendAsDenied",
+            "does not have the right to send mail",
+            "Status: 5.7.1",
+            "Add-RecipientPermission",
+        ),
+        (
+            400,
+            "ErrorInvalidRecipients",
+            "At least one recipient is not valid.",
+            "Status: 5.0.0",
+            "one bad address fails the whole mail",
+        ),
+        (
+            400,
+            "ErrorMessageSizeExceeded",
+            "The message exceeds the size.",
+            "Status: 5.3.4",
+            "-MaxSendSize",
+        ),
     ] {
         let (world, _daemon) = begin(GraphAnswer::error(status, code, words));
         let report = &world.messages(1)[0];
         assert_eq!(report.recipients(), [ERP], "{code}");
         let text = report.text();
         assert!(text.contains(expected) && text.contains(code), "{code}: {text}");
+        let told = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(remedy), "{code}: {text}");
     }
     // No mail of this account may.
     for (status, code, expected) in [

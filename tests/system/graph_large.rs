@@ -29,6 +29,13 @@ fn b24_mails_of_all_sizes_arrive_part_by_part() {
     let statistics = world.sandbox.statistics();
     assert_eq!(statistics.drafts, 3, "the larger three");
     assert_eq!(statistics.graph_swallowed, 0);
+    // The way of large mail is that of small mail too, where the bound is low.
+    let world = World::new();
+    let daemon = start(&world, "upload = \"on\"\nmax_size = \"64 KB\"");
+    let mail = mails::large("low", 110_000);
+    taken(&daemon, &[ANN], &mail);
+    assert!(parts(&world.messages(1)[0].raw) == parts(&mail), "a part differs");
+    assert_eq!(world.sandbox.statistics().drafts, 1);
 }
 
 /// A mail of all that programs send: text in two forms with a picture in it, files of every encoding, a mail in the
@@ -142,6 +149,17 @@ fn b24_without_upload_what_is_too_large_is_refused_at_the_door() {
     assert_eq!(world.sandbox.statistics().graph_requests, 0);
 }
 
+const ENVELOPED: &str = "application/pkcs7-mime; smime-type=enveloped-data; name=\"smime.p7m\"";
+
+/// An encrypted mail (RFC 8551) of so many octets before base64.
+fn encrypted(subject: &str, octets: usize) -> Vec<u8> {
+    let plain = String::from_utf8(mails::plain(subject)).unwrap();
+    let mail = plain.replace("text/plain; charset=utf-8", ENVELOPED);
+    let head = mail.strip_suffix("\r\n\r\nHello.\r\n").unwrap();
+    let cipher = mails::base64_lines(octets);
+    format!("{head}\r\nContent-Transfer-Encoding: base64\r\n\r\n{cipher}\r\n").into_bytes()
+}
+
 #[test]
 fn b24_a_signed_mail_is_not_taken_apart() {
     let world = World::new();
@@ -151,9 +169,37 @@ fn b24_a_signed_mail_is_not_taken_apart() {
     taken(&daemon, &[ANN], &mail);
     let body = |raw: &[u8]| raw[memchr::memmem::find(raw, b"\r\n\r\n").unwrap()..].to_vec();
     assert!(body(&world.messages(1)[0].raw) == body(&mail), "signed octets differ");
-    let reply = submit(&daemon, &[ANN], &mails::signed("signed", 2_300_000));
-    assert!(reply.starts_with("552 5.3.4") && reply.contains("signed or encrypted"), "{reply}");
+    let mail = encrypted("encrypted", 1_400_000);
+    taken(&daemon, &[ANN], &mail);
+    let raw = &world.messages(2)[1].raw;
+    assert!(body(raw) == body(&mail), "encrypted octets differ");
+    assert_eq!(mime::Part::new(raw).field("Content-Type").as_deref(), Some(ENVELOPED));
+    for mail in [mails::signed("signed", 2_300_000), encrypted("encrypted", 1_700_000)] {
+        let reply = submit(&daemon, &[ANN], &mail);
+        assert!(reply.starts_with("552 5.3.4") && reply.contains("signed or encrypted"), "{reply}");
+    }
     assert_eq!(world.sandbox.statistics().drafts, 0);
+}
+
+#[test]
+fn b24_where_no_draft_may_be_made_large_mail_is_returned_with_the_reason_and_the_rest_goes() {
+    let limits = Limits::NONE;
+    let graph_roles = vec!["Mail.Send".into()];
+    let world = World::with(Options { limits, graph_roles, ..Options::default() });
+    let daemon = start(&world, "upload = \"on\"");
+    taken(&daemon, &[ANN], &mails::large("large", 2_300_000));
+    let report = &world.messages(1)[0];
+    assert_eq!(report.recipients(), [ERP]);
+    let text = report.text();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["Status: 5.3.4", "the application lacks Mail.ReadWrite"] {
+        assert!(words.contains(part), "{part}: {text}");
+    }
+    let told = daemon.log.wait_for("no draft can be made");
+    assert!(told.contains("\"level\":\"WARN\"") && told.contains("Mail.ReadWrite"), "{told}");
+    taken(&daemon, &[ANN], &mails::plain("small"));
+    assert_eq!(world.messages(2)[1].recipients(), [ANN]);
+    assert!(!daemon.log.text().contains("account paused"), "{}", daemon.log.text());
 }
 
 #[test]

@@ -25,6 +25,7 @@ impl Courier for Ways {
 }
 
 const OFF: &str = "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled";
+const OFF_HERE: &str = "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled";
 
 fn start(house: &House, ways: &Arc<Ways>) -> Delivery {
     let ways = ways.clone();
@@ -55,22 +56,51 @@ fn denied(code: &str) -> Result<Reply, Failure> {
 
 #[tokio::test(start_paused = true)]
 async fn b24_where_smtp_auth_is_off_the_mail_goes_by_graph_in_the_same_try() {
-    let house = House::new();
-    let smtp = Script::new(|seen| all(seen, &no(Stage::Auth, 535, Enhanced(5, 7, 139), OFF)));
-    let graph = Script::new(|seen| all(seen, &ok()));
-    let delivery = start(&house, &Ways::new(&smtp, &graph));
-    house.send("erp", FROM, &["a@b.example"]).await;
-    house.empty().await;
-    house.send("erp", FROM, &["c@b.example"]).await;
-    house.empty().await;
-    assert_eq!((smtp.seen().len(), graph.seen().len()), (1, 2));
-    assert_eq!(delivery.standings(), []);
-    assert!(delivery.watch().detour("erp").is_some());
+    for text in [OFF, OFF_HERE] {
+        let house = House::new();
+        let smtp = Script::new(|seen| all(seen, &no(Stage::Auth, 535, Enhanced(5, 7, 139), text)));
+        let graph = Script::new(|seen| all(seen, &ok()));
+        let delivery = start(&house, &Ways::new(&smtp, &graph));
+        house.send("erp", FROM, &["a@b.example"]).await;
+        house.empty().await;
+        house.send("erp", FROM, &["c@b.example"]).await;
+        house.empty().await;
+        assert_eq!((smtp.seen().len(), graph.seen().len()), (1, 2), "{text}");
+        assert_eq!(delivery.standings(), [], "{text}");
+        assert!(delivery.watch().detour("erp").is_some(), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn b24_nothing_else_that_smtp_says_leads_to_graph() {
+    const OTHER: Enhanced = Enhanced(5, 7, 139);
     for (stage, code, enhanced, text) in [
+        (
+            Stage::Auth,
+            535,
+            OTHER,
+            "Authentication unsuccessful, user is locked by your organization's security defaults policy. Contact your administrator.",
+        ),
+        (
+            Stage::Auth,
+            535,
+            OTHER,
+            "Authentication unsuccessful, the request did not meet the criteria to be authenticated successfully. Contact your administrator.",
+        ),
+        (
+            Stage::Auth,
+            535,
+            OTHER,
+            "Authentication unsuccessful, account has an issue. Contact your administrator.",
+        ),
+        (Stage::Auth, 535, OTHER, "Authentication unsuccessful, basic authentication is disabled."),
+        (
+            Stage::Auth,
+            535,
+            OTHER,
+            "Authentication unsuccessful, the user credentials were incorrect.",
+        ),
+        (Stage::Auth, 535, OTHER, "Authentication unsuccessful"),
         (Stage::Auth, 535, Enhanced(5, 7, 3), "Authentication unsuccessful"),
         (Stage::Auth, 454, Enhanced(4, 7, 0), "Temporary authentication failure"),
         (Stage::Mail, 451, Enhanced(4, 7, 500), "Server busy"),

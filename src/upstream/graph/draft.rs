@@ -91,8 +91,8 @@ impl Graph {
                 mailbox = %credential.mailbox,
                 "no draft can be made: the application lacks Mail.ReadWrite; add it, or write upload = \"off\" in [account.graph]"
             );
-            let limit = self.settings.max_size;
-            return Err(at(Stage::Body, Fault::TooLarge { limit }));
+            let (size, why) = (letter.size(), "the application lacks Mail.ReadWrite");
+            return Err(at(Stage::Body, Fault::Oversize { size, why }));
         }
         let made: Made = self.made(&heard)?;
         Ok(made.id)

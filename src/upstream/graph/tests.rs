@@ -254,6 +254,14 @@ async fn b24_a_mail_goes_as_base64_of_all_of_it() {
 }
 
 #[tokio::test]
+async fn b24_a_person_sends_as_me() {
+    let (server, url) = StandIn::start(&[]).await;
+    let settings = config::Graph { is_me: true, ..settings(&url) };
+    send(settings, TEXT, &["a@x.example"], true).await;
+    assert_eq!(server.lines(), ["POST /v1.0/me/sendMail HTTP/1.1"]);
+}
+
+#[tokio::test]
 async fn b24_who_is_not_named_is_bcc_and_who_is_a_stranger_stops_it() {
     let (server, url) = StandIn::start(&[]).await;
     let (outcome, _) = send(settings(&url), TEXT, &["a@x.example", "b@y.example"], true).await;
@@ -409,10 +417,10 @@ async fn b24_a_large_mail_becomes_a_draft_and_its_parts_are_uploaded() {
     assert!(words(&outcome).starts_with("sending the body: HTTP 503"), "{}", words(&outcome));
     assert!(!is_marked);
     assert_eq!(server.lines()[2], "DELETE /v1.0/users/erp@contoso.com/messages/AA%3D%2F1 HTTP/1.1");
-    // Without the permission for drafts it is too large.
+    // Without the permission for drafts it is too large, and it is said why.
     let (_, url) = StandIn::start(&[Act::Answer(403, "", "")]).await;
     let (outcome, _) = send(on(&url), &with_attachment(100_000), &["a@x.example"], true).await;
-    assert!(words(&outcome).contains("larger than"), "{}", words(&outcome));
+    assert!(words(&outcome).contains("lacks Mail.ReadWrite"), "{}", words(&outcome));
 }
 
 #[tokio::test]
