@@ -92,4 +92,64 @@ mod tests {
             let _ = read(&long[..end]);
         }
     }
+
+    use crate::mail::addressed::{Addressees, Strangers, settle};
+    use crate::mail::header;
+    use crate::mail::{Address, Recipient};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const PEOPLE: [&str; 5] = ["a@x", "b@y.example", "C@z.example", "o'neill+tag@x", "e@v"];
+
+    /// One person as programs write him.
+    fn entry() -> impl Strategy<Value = String> {
+        let forms = prop_oneof![
+            Just("{}"),
+            Just("<{}>"),
+            Just("Ann Lee <{}>"),
+            Just("\"Lee, Ann\" <{}>"),
+            Just("\"x \\\" <no@x>\" <{}>"),
+            Just("(one, two) {}"),
+            Just("{} (b@y.example, not)"),
+            Just("=?utf-8?q?Gr=C3=BCn?= <{}>"),
+            Just("\r\n\t{}"),
+            Just("Team: {}, Eve <e@v>;"),
+        ];
+        (forms, 0..PEOPLE.len()).prop_map(|(form, who)| form.replace("{}", PEOPLE[who]))
+    }
+
+    fn field() -> impl Strategy<Value = String> {
+        let name = prop_oneof![Just("To"), Just("CC"), Just("Bcc"), Just("to")];
+        (name, proptest::collection::vec(entry(), 1..4))
+            .prop_map(|(name, entries)| format!("{name}: {}\r\n", entries.join(", ")))
+    }
+
+    proptest! {
+        /// What `mail::addressed` makes is read by the other reader, which shares no line with it.
+        #[test]
+        fn b24_whoever_receives_is_exactly_the_envelope(
+            fields in proptest::collection::vec(field(), 0..5),
+            chosen in proptest::collection::btree_set(0..PEOPLE.len(), 1..5),
+        ) {
+            let header = format!("Subject: s\r\n{}", fields.concat());
+            let now: Vec<Recipient> = chosen
+                .iter()
+                .map(|who| Recipient::new(Address::parse(PEOPLE[*who]).expect("address")))
+                .collect();
+            let to = Addressees { now: &now, ever: &now };
+            let settled = settle(header.as_bytes(), to, Strangers::Rewrite);
+            let settled = settled.unwrap_or_else(|why| panic!("{header:?}: {why}"));
+            let mut received = BTreeSet::new();
+            for field in header::fields(&settled) {
+                if ["To", "Cc", "Bcc"].iter().any(|name| field.is(name)) {
+                    let value = std::str::from_utf8(field.value()).expect("text").replace("\r\n", "");
+                    let all = read(&value).unwrap_or_else(|entry| panic!("{entry:?} in {value:?}"));
+                    received.extend(all.iter().map(|address| address.to_lowercase()));
+                }
+            }
+            let wanted: BTreeSet<String> =
+                chosen.iter().map(|who| PEOPLE[*who].to_lowercase()).collect();
+            prop_assert_eq!(received, wanted, "{}", settled.escape_ascii());
+        }
+    }
 }
