@@ -35,35 +35,18 @@ impl Queue {
         most: usize,
         skip: &[Id],
     ) -> Result<Vec<Entry>, StoreError> {
-        self.due_or_beyond(account, now, None, most, skip).await
-    }
-
-    /// As [`Queue::due`], with those due later than `beyond` behind them: nobody sets a try so far ahead,
-    /// so the clock was wrong then and was set back.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn due_or_beyond(
-        &self,
-        account: &str,
-        now: SystemTime,
-        beyond: Option<SystemTime>,
-        most: usize,
-        skip: &[Id],
-    ) -> Result<Vec<Entry>, StoreError> {
         let (account, limit) = (account.to_owned(), most.saturating_add(skip.len()));
-        let look = move |view: &View| view.due(&account, now, beyond, limit);
+        let look = move |view: &View| {
+            let lines = view.lines_where("due <= ?2", &account, now, limit)?;
+            view.rows_of(&lines.into_iter().map(|(_, key)| key).collect::<Vec<_>>())
+        };
         let reads = read(&self.inner.lanes, look).await?;
-        let mut entries = Vec::with_capacity(reads.len().min(most));
-        for entry in reads.into_iter().filter_map(|read| self.sound(read)) {
-            if entries.len() < most && !skip.contains(&entry.id) {
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
+        let free = reads.into_iter().filter_map(|read| self.sound(read));
+        Ok(free.filter(|entry| !skip.contains(&entry.id)).take(most).collect())
     }
 
-    /// As [`Queue::due_or_beyond`], and one of each sender in turn, beginning with the one behind `after`
+    /// As [`Queue::due`], with those due later than `beyond` behind them (nobody sets a try so far ahead, so the
+    /// clock was wrong then and was set back), and one of each sender in turn, beginning with the one behind `after`
     /// ([`Entry::turn`] of the mail that was begun last), so that a sender with thousands of mails holds up
     /// nobody. Mails of one sender come in order of due time. Where fewer than `most` were found, also when the
     /// next one is due.
@@ -114,24 +97,7 @@ impl Queue {
 }
 
 impl View {
-    fn due(
-        &self,
-        account: &str,
-        now: SystemTime,
-        beyond: Option<SystemTime>,
-        most: usize,
-    ) -> Result<Vec<Read>, StoreError> {
-        let mut reads = self.due_where("due <= ?2", account, now, most)?;
-        if let Some(beyond) = beyond
-            && reads.len() < most
-        {
-            let left = most - reads.len();
-            reads.extend(self.due_where("due > ?2", account, beyond, left)?);
-        }
-        Ok(reads)
-    }
-
-    /// As [`View::due`] without those in `skip`, and one of each sender in turn behind `after`.
+    /// What is due without those in `skip`, one of each sender in turn behind `after`.
     fn due_in_turn(
         &self,
         account: &str,
@@ -196,7 +162,7 @@ impl View {
         Ok(rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Sender and id, no more: most of what is due is in hand or not wanted yet.
+    /// Sender and id, no more, where `bound` compares the due time with `time`: most of what is due is in hand or not wanted yet.
     fn lines_where(
         &self,
         bound: &str,
@@ -214,25 +180,6 @@ impl View {
             Ok((row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default()))
         })?;
         Ok(lines.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// `bound` compares the due time with `time`.
-    fn due_where(
-        &self,
-        bound: &str,
-        account: &str,
-        time: SystemTime,
-        most: usize,
-    ) -> Result<Vec<Read>, StoreError> {
-        let conn = self.conn();
-        let mut select = conn.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM mail WHERE account = ?1 AND state = 'queued' AND {bound} \
-             ORDER BY due, id LIMIT ?3"
-        ))?;
-        let reads = select.query_map(params![account, row::millis(time), limit(most)], |row| {
-            Ok(row::read(row))
-        })?;
-        Ok(reads.collect::<rusqlite::Result<_>>()?)
     }
 
     /// When the first of those is due that are not in `skip`.

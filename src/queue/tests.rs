@@ -256,8 +256,8 @@ async fn b16_mail_that_a_wrong_clock_put_far_ahead_is_found() {
         let queue = queue.clone();
         async move {
             let beyond = beyond.map(moment);
-            let entries = queue.due_or_beyond("a", moment(100), beyond, most, &[]).await.unwrap();
-            entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
+            let found = queue.look("a", (moment(100), beyond), most, &[], "").await.unwrap();
+            found.entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
         }
     };
     assert_eq!(due(None, 10).await, [id(1)]);
