@@ -5,8 +5,8 @@
 use super::Address;
 use serde::{Deserialize, Serialize};
 
-/// The envelope of one mail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The envelope of one mail; by default it is from and to nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// MAIL FROM; none is the null sender `<>` of a report.
     pub sender: Option<Address>,

@@ -206,7 +206,7 @@ fn settled(row: &Row<'_>) -> Option<Settled> {
         .get::<_, String>(2)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_else(row::nobody);
+        .unwrap_or_default();
     let states: Vec<_> = row
         .get::<_, String>(3)
         .ok()

@@ -202,7 +202,7 @@ impl<'r> Columns<'r, '_> {
         envelope: Option<Envelope>,
         states: Option<Vec<RecipientState>>,
     ) -> (Envelope, Vec<RecipientState>) {
-        let envelope = envelope.unwrap_or_else(nobody);
+        let envelope = envelope.unwrap_or_default();
         match states {
             Some(states) if states.len() == envelope.recipients.len() => (envelope, states),
             _ => {
@@ -211,17 +211,5 @@ impl<'r> Columns<'r, '_> {
                 (envelope, waiting)
             }
         }
-    }
-}
-
-/// Stands for an envelope that cannot be read.
-pub(super) fn nobody() -> Envelope {
-    Envelope {
-        sender: None,
-        body: crate::mail::BodyKind::default(),
-        smtputf8: false,
-        ret: None,
-        envid: None,
-        recipients: Vec::new(),
     }
 }

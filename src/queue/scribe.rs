@@ -297,7 +297,7 @@ mod tests {
     use super::*;
     use crate::mail::{Address, Envelope, Id, Recipient};
     use crate::queue::work::Mail;
-    use crate::queue::{Submission, body, room, row, schema, wake};
+    use crate::queue::{Submission, body, room, schema, wake};
     use std::time::UNIX_EPOCH;
     use tokio::sync::oneshot;
 
@@ -333,7 +333,7 @@ mod tests {
         let submission = Submission {
             id: id(number),
             account: account.into(),
-            envelope: Envelope { recipients, ..row::nobody() },
+            envelope: Envelope { recipients, ..Envelope::default() },
             body,
             accepted: UNIX_EPOCH,
             is_bounce: false,

@@ -6,7 +6,7 @@
 use super::{Way, judged};
 use crate::config::Account;
 use crate::delivery::day::most;
-use crate::mail::{BodyKind, Envelope, Id};
+use crate::mail::{Envelope, Id};
 use crate::queue::AcceptError;
 use crate::queue::body::Writer;
 use crate::smtp::Reply;
@@ -46,14 +46,7 @@ impl Gathered {
     /// An empty one.
     pub(super) fn new(way: Arc<dyn Way>, id: Id, patience: Duration, opened: Opened) -> Self {
         let Opened { account, body, smtp } = opened;
-        let envelope = Envelope {
-            sender: None,
-            body: BodyKind::Undeclared,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-            recipients: Vec::new(),
-        };
+        let envelope = Envelope::default();
         let most = most(account.upstream.max_recipients);
         Self { way, whole: Whole { id, envelope, patience, smtp }, body, most }
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::Audience;
 use crate::config::{Chunking, HttpProxy, Limit, UpstreamTls};
 use crate::mail::addressed::Strangers;
-use crate::mail::{Address, BodyKind, Envelope, Id, Recipient};
+use crate::mail::{Address, Envelope, Id, Recipient};
 use crate::secret::Secret;
 use crate::upstream::Body;
 use base64::Engine as _;
@@ -188,14 +188,7 @@ async fn send(settings: config::Graph, text: &[u8], to: &[&str], may: bool) -> (
     let graph = Graph::new(settings, times(), HttpProxy::None, &tls);
     let recipients: Vec<_> =
         to.iter().map(|one| Recipient::new(Address::parse(one).expect("address"))).collect();
-    let envelope = Envelope {
-        sender: None,
-        body: BodyKind::Undeclared,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-        recipients,
-    };
+    let envelope = Envelope { recipients, ..Envelope::default() };
     let credential = Credential {
         mailbox: Address::parse("erp@contoso.com").expect("address"),
         audience: Audience::Graph,
