@@ -14,7 +14,7 @@ use submitd::queue::{Filter, open_read_only};
 use submitd::sandbox::Faults;
 use submitd::sandbox::faults::{Fault, ReplyText, Stage};
 
-const QUICK: &str = "[queue]\nschedule = [\"1s\"]\n";
+const QUICK: &str = "[queue]\nschedule = [\"1s\"]\nuncertain_pause = \"1s\"\n";
 
 /// A daemon whose upstream is this port of ours, and not yet the sandbox.
 fn sending_to(world: &World, port: u16) -> Daemon {
@@ -60,11 +60,11 @@ fn b04_a_port_that_swallows_connections_is_given_up_in_time_and_tried_again() {
 #[test]
 fn b04_a_reset_anywhere_before_the_dot_costs_a_try_and_the_mail_goes_out_once_and_whole() {
     let world = World::new();
-    let mail = mails::large("reset", 1_000_000);
+    let mail = mails::large("reset", 10_000_000);
     // Before EHLO, in it, in the handshake, in the login, in the body: at 10, 50 and 99 of a hundred.
-    let places = vec![0, 10, 200, 2_000, 100_000, 500_000, 990_000];
+    let places = vec![0, 10, 200, 2_000, 1_000_000, 5_000_000, 9_900_000];
     let limits = Arc::new(Mutex::new(places));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = breaker::narrow();
     let port = listener.local_addr().unwrap().port();
     breaker::serve(listener, world.sandbox.smtp_addr(), limits.clone());
     let mut daemon = sending_to(&world, port);
@@ -77,7 +77,9 @@ fn b04_a_reset_anywhere_before_the_dot_costs_a_try_and_the_mail_goes_out_once_an
     assert!(limits.lock().unwrap().is_empty(), "each was met");
     assert!(daemon.stop().success());
     assert_eq!(world.sandbox.messages().len(), 1);
-    assert!(!daemon.log.text().contains("possibly delivered"), "{}", daemon.log.text());
+    // Of the last per cent the daemon cannot know: its kernel may have held the dot when the reset came.
+    let log = daemon.log.text();
+    assert!(log.matches("possibly delivered").count() <= 1, "{log}");
 }
 
 #[test]

@@ -48,6 +48,17 @@ fn reset(from: &TcpStream, to: &TcpStream) {
     }
 }
 
+/// A listener whose connections take in little ahead of their reader, so that what is under way is no more
+/// than the other side's kernel holds: 4 MiB (`net.ipv4.tcp_wmem`).
+pub fn narrow() -> TcpListener {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(128).unwrap();
+    TcpListener::from(socket)
+}
+
 /// A port that swallows every attempt to connect: its backlog is full, so that the kernel drops what
 /// comes. The connections that fill it come with it.
 pub fn black_hole() -> (TcpListener, Vec<socket2::Socket>) {
