@@ -89,6 +89,8 @@ pub(super) struct Ended {
     pub lesson: Lesson,
     /// Ends when the lane has learned.
     pub turn: Option<Turn>,
+    /// The mail has left the queue.
+    pub is_done: bool,
 }
 
 /// What came of the errand.
@@ -132,7 +134,8 @@ impl<T: TokenSource, C: Courier + 'static> Attempt<T, C> {
             // The upstream was not asked: a message of the pace was taken for nothing.
             turn.give_back();
         }
-        Ended { account, started, refund, lesson: tried.plan.lesson, turn: self.turn }
+        let is_done = matches!(tried.plan.next, Next::Done);
+        Ended { account, started, refund, lesson: tried.plan.lesson, turn: self.turn, is_done }
     }
 
     async fn outcome(&self) -> Tried {

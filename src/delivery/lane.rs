@@ -123,25 +123,40 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
 
     /// Runs until its orders end or it is told to drain, and its tries with it.
     pub async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order<C>>) {
+        // When to look for due mail again; none where something happened that may let more begin.
+        let mut again = None;
         loop {
             while let Some(ended) = self.tries.try_join_next() {
-                self.learn(ended);
+                if self.learn(ended) {
+                    again = None;
+                }
             }
             if self.closing && self.tries.is_empty() {
                 return;
             }
-            let again = if self.closing { Instant::now() + LOOK_AGAIN } else { self.fill().await };
+            let until = match again {
+                Some(until) => until,
+                None if self.closing => Instant::now() + LOOK_AGAIN,
+                None => self.fill().await,
+            };
             let wake = self.wake.clone();
-            tokio::select! {
-                order = orders.recv(), if !self.closing => match order {
-                    Some(order) => self.obey(order),
-                    None => self.closing = true,
-                },
+            let is_news = tokio::select! {
+                order = orders.recv(), if !self.closing => {
+                    match order {
+                        Some(order) => self.obey(order),
+                        None => self.closing = true,
+                    }
+                    true
+                }
                 Some(ended) = self.tries.join_next(), if !self.tries.is_empty() => self.learn(ended),
-                Some(taught) = self.lessons.recv() => self.heed(&taught),
-                () = wake.notified() => {}
-                () = sleep_until(again) => {}
-            }
+                Some(taught) = self.lessons.recv() => {
+                    self.heed(&taught);
+                    true
+                }
+                () = wake.notified() => true,
+                () = sleep_until(until) => true,
+            };
+            again = (!is_news).then_some(until);
         }
     }
 
@@ -269,7 +284,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         more.map_or(far, Instant::from_std).min(far)
     }
 
-    fn learn(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+    /// Learns from a try that ended; whether that may let mail begin which the last look left.
+    fn learn(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> bool {
         let ended = match ended {
             Ok(ended) => ended,
             Err(error) => {
@@ -277,14 +293,17 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 error!(account = %self.names(), %error, "a delivery broke off; please report this");
                 // The mail is due as before: without a pause it would break off again at once, for ever.
                 self.room.places().rest((Instant::now() + STORE_PAUSE).into_std());
-                return;
+                return true;
             }
         };
         // Its turn ends behind what it teaches: the next one knows it.
-        let Ended { account, started, refund, lesson, turn } = ended;
+        let Ended { account, started, refund, lesson, turn, is_done } = ended;
+        // Where a place was waited for, the turn that ended earlier has rung.
+        let is_news = !is_done || turn.is_some() || refund.is_some();
         refund.iter().for_each(|refund| self.day.give_back(refund));
         self.heed(&Taught { account, started: started.into_std(), lesson, recipients: 0 });
         drop(turn);
+        is_news
     }
 
     /// Learns from a mail, queued or passing.

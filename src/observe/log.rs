@@ -9,13 +9,13 @@
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::filter::{FilterFn, Targets};
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, reload};
+use tracing_subscriber::reload;
 
 /// Shape of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Shape {
 /// The variable that lets a development build hear the libraries.
 pub const HEAR_LIBRARIES: &str = "SUBMITD_TEST_LIBRARIES";
 
-type Filter = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+type Filter = reload::Handle<Targets, tracing_subscriber::Registry>;
 static FILTER: OnceLock<Filter> = OnceLock::new();
 
 /// Starts the log on standard error; called once, later calls change nothing.
@@ -86,8 +86,8 @@ fn heard(all: bool) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
 }
 
 /// `info`, or `info,submitd::smtp=debug`.
-fn parse(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(filter).map_err(|error| format!("log level {filter:?}: {error}"))
+fn parse(filter: &str) -> Result<Targets, String> {
+    filter.parse().map_err(|error| format!("log level {filter:?}: {error}"))
 }
 
 /// systemd sets JOURNAL_STREAM where standard error or output is the journal (systemd.exec(5)).
