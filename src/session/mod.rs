@@ -168,6 +168,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         self.patience.answered(now());
+        // Who else can be answered is, in one go: each answer that goes out by itself wakes its reader by itself,
+        // which costs more than all we do for it.
+        tokio::task::yield_now().await;
         let written = timeout_at(self.until().into(), async {
             self.wire.write_all(self.dialogue.output()).await?;
             self.wire.flush().await
