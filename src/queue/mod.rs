@@ -6,6 +6,7 @@
 
 pub mod body;
 mod check;
+mod coming;
 mod desk;
 mod detour;
 mod due;
@@ -30,6 +31,7 @@ mod wake;
 mod work;
 
 pub use check::{Findings, Problem};
+pub use coming::Coming;
 pub use detour::Detour;
 pub use entry::{Entry, Next, RecipientState, Settled, Settlement, State, Submission};
 pub use fault::{AcceptError, OpenError, SteerError, StoreError};
@@ -94,6 +96,7 @@ impl Queue {
             room: Arc::new(room),
             recent: wake::Recent::default(),
             bells: wake::Bells::default(),
+            awaited: Arc::default(),
             spool,
             commits: 0.into(),
             pulse: Arc::default(),
@@ -132,6 +135,11 @@ impl Queue {
     /// or settled then, and only a new process helps.
     pub async fn ended(&self) {
         self.shared().pulse.ended().await;
+    }
+
+    /// A client was asked for its mail: what else is to be written may wait a moment for it.
+    pub fn expect(&self) -> Coming {
+        self.shared().awaited.expect()
     }
 
     /// A place for a body that is about to come. It ends where the disk's reserve begins.

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Pieces of work in one transaction at most.
 const BATCH: usize = 256;
@@ -73,7 +73,7 @@ impl Scribe {
     /// Serves until the queue closes; the lock is freed last.
     pub(super) fn run(mut self, pieces: &Receiver<Message>, lock: File) {
         while let Some(first) = self.next(pieces) {
-            let (batch, is_closing) = gather(first, pieces);
+            let (batch, is_closing) = gather(first, pieces, |now| self.shared.awaited.until(now));
             self.shared.pulse.set_busy(true);
             self.serve(batch);
             if self.left >= PRUNE_EVERY {
@@ -275,12 +275,25 @@ fn refuse(batch: Vec<Piece>, refusal: &Refusal) {
     }
 }
 
-/// What waits, up to a batch; and whether the queue closes behind it.
-fn gather(first: Piece, pieces: &Receiver<Message>) -> (Vec<Piece>, bool) {
+/// What waits, up to a batch; and whether the queue closes behind it. Notes alone wait for a mail that is about to
+/// come: it would have to wait for their way to the disk, and then go there itself.
+fn gather(
+    first: Piece,
+    pieces: &Receiver<Message>,
+    awaited: impl Fn(Instant) -> Option<Instant>,
+) -> (Vec<Piece>, bool) {
     let mut octets = first.octets();
     let mut batch = vec![first];
+    let mut until = None;
     while batch.len() < BATCH && octets < BATCH_OCTETS {
-        match pieces.try_recv() {
+        let message = pieces.try_recv().or_else(|empty| {
+            let now = Instant::now();
+            let has_mail = batch.iter().any(|piece| matches!(piece.work, Work::Accept(_)));
+            let wait = awaited(now).filter(|_| !has_mail).ok_or(empty)?;
+            let until = *until.get_or_insert(wait);
+            pieces.recv_timeout(until.saturating_duration_since(now)).map_err(|_| empty)
+        });
+        match message {
             Ok(Message::Piece(piece)) => {
                 octets += piece.octets();
                 batch.push(piece);
@@ -311,6 +324,7 @@ mod tests {
             room: Arc::new(room::Room::new(&schema::database(dir), u64::MAX, 0).unwrap()),
             recent: wake::Recent::default(),
             bells: wake::Bells::default(),
+            awaited: Arc::default(),
             spool,
             commits: 0.into(),
             pulse: Arc::default(),
@@ -453,6 +467,19 @@ mod tests {
     }
 
     #[test]
+    fn sqlite_is_built_without_what_the_queue_does_not_use() {
+        let conn = rusqlite::Connection::open_in_memory().unwrap();
+        let mut options = conn.prepare("PRAGMA compile_options").unwrap();
+        let options = options.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let options: Vec<String> = options.collect::<rusqlite::Result<_>>().unwrap();
+        assert!(options.iter().any(|option| option == "THREADSAFE=1"), "{options:?}");
+        for unused in ["ENABLE_FTS5", "ENABLE_RTREE", "ENABLE_STAT4"] {
+            let is_built = options.iter().any(|option| option == unused);
+            assert!(!is_built, "{unused}: was .cargo/config.toml read?");
+        }
+    }
+
+    #[test]
     fn a_batch_is_bounded_and_ends_at_the_close() {
         let (send, pieces) = std::sync::mpsc::channel();
         let work = || Piece { work: Work::Attempting(id(1), None), reply: None };
@@ -461,8 +488,29 @@ mod tests {
         }
         send.send(Message::Close).unwrap();
         send.send(Message::Piece(work())).unwrap();
-        let sizes = [gather(work(), &pieces), gather(work(), &pieces)]
+        let sizes = [gather(work(), &pieces, |_| None), gather(work(), &pieces, |_| None)]
             .map(|(batch, is_closing)| (batch.len(), is_closing));
         assert_eq!(sizes, [(BATCH, false), (12, true)]);
+    }
+
+    #[tokio::test]
+    async fn notes_go_to_the_disk_with_a_mail_that_is_about_to_come_and_no_further_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let scribe = scribe(dir.path());
+        let (accept, _answer) = mail(&scribe, 1, "a", 10).await;
+        let note = || Piece { work: Work::Attempting(id(1), None), reply: None };
+        let (send, pieces) = std::sync::mpsc::channel();
+        let soon = |now| Some(now + Duration::from_secs(60));
+        // Sent once the writer waits; without the mail it would for a minute.
+        let client = std::thread::spawn(move || send.send(Message::Piece(accept)).map(|()| send));
+        let (batch, _) = gather(note(), &pieces, soon);
+        let send = client.join().unwrap().unwrap();
+        assert_eq!(batch.len(), 2);
+        assert!(matches!(batch[1].work, Work::Accept(_)));
+        // Nobody comes: the wait ends by itself, and no sooner.
+        let begin = Instant::now();
+        let (batch, _) = gather(note(), &pieces, |_| Some(begin + Duration::from_millis(20)));
+        assert!(batch.len() == 1 && begin.elapsed() >= Duration::from_millis(20));
+        drop(send);
     }
 }

@@ -4,6 +4,7 @@
 //! such an answer makes a [`Receipt`]. It knows no SQL.
 
 use super::body::{Placing, Spool};
+use super::coming::Awaited;
 use super::pulse::{Life, Pulse};
 use super::room::Room;
 use super::schema::Opened;
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub room: Arc<Room>,
     pub recent: Recent,
     pub bells: Bells,
+    pub awaited: Arc<Awaited>,
     pub spool: Arc<Spool>,
     pub commits: AtomicU64,
     pub pulse: Arc<Pulse>,

@@ -5,6 +5,7 @@
 
 use super::Shared;
 use super::direct::{Answers, Through};
+use super::intake::Intake;
 use super::outlet::Outlet;
 use super::replies;
 use crate::accounts::{Accounts, Permit};
@@ -12,7 +13,7 @@ use crate::config::{Headers, Received as Detail};
 use crate::mail::header::{self, Edit, End};
 use crate::mail::received::{self, Received};
 use crate::mail::{Envelope, Id, Recipient};
-use crate::queue::{Submission, body};
+use crate::queue::{Coming, Queue};
 use crate::smtp::{Reply, server};
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -34,6 +35,8 @@ pub struct Transaction {
     by_graph: bool,
     /// In direct mode, until the body comes: what the upstream was asked.
     pub(super) through: Option<Through>,
+    /// While the queue awaits it.
+    coming: Option<Coming>,
 }
 
 /// How far the message has come.
@@ -90,7 +93,8 @@ impl Transaction {
             recipients: Vec::new(),
         };
         let (message, size, by_graph, through) = (Message::Awaited, 0, false, None);
-        Self { id, permit, envelope, accepted: now, message, size, by_graph, through }
+        let coming = None;
+        Self { id, permit, envelope, accepted: now, message, size, by_graph, through, coming }
     }
 
     /// Opens one at MAIL that passes through.
@@ -194,6 +198,12 @@ impl Transaction {
     /// The body is about to come.
     pub fn start(&mut self) {
         self.message = Message::Header(Vec::new(), 0);
+    }
+
+    /// The same, and the queue awaits it.
+    pub fn start_for(&mut self, queue: &Queue) {
+        self.coming = Some(queue.expect());
+        self.start();
     }
 
     /// Takes more of the message.
@@ -348,52 +358,10 @@ impl Transaction {
                     envelope: self.envelope,
                     accepted: self.accepted,
                 };
-                submission.queue(writer, shared).await
+                submission.queue(writer, self.coming, shared).await
             }
             Message::Refused(reply) => reply,
             Message::Awaited | Message::Header(..) => replies::STORE_FAILED,
-        }
-    }
-}
-
-/// All of a mail but its body.
-struct Intake {
-    id: Id,
-    account: String,
-    envelope: Envelope,
-    accepted: SystemTime,
-}
-
-impl Intake {
-    async fn queue(self, writer: body::Writer, shared: &Shared) -> Reply {
-        let id = self.id;
-        let recipients = self.envelope.recipients.len();
-        let account = self.account.clone();
-        let sender = self.envelope.sender.clone();
-        let accepted = match writer.finish().await {
-            Ok(body) => {
-                let submission = Submission {
-                    id,
-                    account: self.account,
-                    envelope: self.envelope,
-                    body,
-                    accepted: self.accepted,
-                    is_bounce: false,
-                };
-                shared.queue.accept(submission).await
-            }
-            Err(error) => Err(error.into()),
-        };
-        match accepted {
-            Ok(receipt) => {
-                let sender = sender.as_ref().map_or("<>", |sender| sender.as_str());
-                tracing::info!(%id, %account, sender, recipients, "accepted and queued");
-                replies::queued(&receipt)
-            }
-            Err(error) => {
-                tracing::error!(%id, %account, %error, "mail not accepted, the client may try again");
-                replies::not_accepted(&error)
-            }
         }
     }
 }

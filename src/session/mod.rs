@@ -5,6 +5,7 @@
 
 mod accept;
 mod direct;
+mod intake;
 mod outlet;
 mod patience;
 mod refuse;
@@ -245,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Event::Data if self.is_direct() => self.ask(true).await,
             Event::Data => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.start();
+                    transaction.start_for(&self.shared.queue);
                 }
                 self.dialogue.answer(&replies::START_INPUT);
             }
