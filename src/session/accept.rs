@@ -328,18 +328,34 @@ impl Transaction {
         }
     }
 
-    /// The message has ended: makes it durable, or asks the upstream. The reply is the only 250 there is.
-    pub async fn finish(mut self, shared: &Shared, origin: Origin<'_>) -> Reply {
+    /// The message has ended; a header without an end, too.
+    pub async fn close(&mut self, shared: &Shared, origin: Origin<'_>) {
         if let Message::Header(held, _) = &mut self.message {
             // No empty line came: all of it is header, or it has none at all.
             let held = std::mem::take(held);
             let end = header::find_end(&held, true).unwrap_or(End { header: 0, needs_blank: true });
             self.end_header(&held, end, shared, origin).await;
         }
+    }
+
+    /// Makes it durable, or asks the upstream, which a client that is `gone` while its mail waits for a turn no
+    /// longer wants. The reply is the only 250 there is.
+    pub async fn finish(self, shared: &Shared, gone: impl Future<Output = ()>) -> Reply {
         match self.message {
             Message::Body(Outlet::Passage(passage)) => {
                 let Envelope { sender, recipients, .. } = &self.envelope;
-                let reply = passage.end().await;
+                let entered = tokio::select! {
+                    biased;
+                    entered = passage.enter() => entered,
+                    () = gone => {
+                        tracing::info!(id = %self.id, "the client went away while it waited");
+                        Err(replies::CLIENT_GONE)
+                    }
+                };
+                let reply = match entered {
+                    Ok(entered) => entered.end().await,
+                    Err(reply) => reply,
+                };
                 if reply.is_positive() {
                     let sender = sender.as_ref().map_or("<>", |sender| sender.as_str());
                     let (account, recipients) = (&self.permit.account.name, recipients.len());

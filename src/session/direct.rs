@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let answers = tokio::select! {
             biased;
             answers = asked => answers,
-            () = gone(wire, dialogue) => {
+            () = gone(wire, dialogue, false) => {
                 tracing::info!(%id, "the client went away while it waited");
                 *transaction = None;
                 let gone = replies::CLIENT_GONE;
@@ -212,11 +212,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// Ends when the client cannot end its mail any more: it broke off, or has closed its side and nothing of it is
-/// left to be understood. Who closes his side behind a whole mail waits for its answer.
-async fn gone<S: AsyncRead + Unpin>(wire: &mut S, dialogue: &mut Dialogue) {
+/// left to be understood. Who closes his side behind a mail that is whole (`has_ended`, or held) waits for its answer.
+pub(super) async fn gone<S: AsyncRead + Unpin>(
+    wire: &mut S,
+    dialogue: &mut Dialogue,
+    has_ended: bool,
+) {
     while dialogue.held() < READ {
         match feed(wire, dialogue).await {
-            Ok(0) if dialogue.held() > 0 => break,
+            Ok(0) if has_ended || dialogue.held() > 0 => break,
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }

@@ -320,9 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn body_end(&mut self, verdict: Result<(), Reply>) {
         let transaction = self.transaction.take();
         let reply = match (verdict, transaction) {
-            (Ok(()), Some(transaction)) => {
+            (Ok(()), Some(mut transaction)) => {
                 let origin = origin(&self.dialogue, self.peer, self.user.as_ref());
-                transaction.finish(&self.shared, origin).await
+                transaction.close(&self.shared, origin).await;
+                let gone = direct::gone(&mut self.wire, &mut self.dialogue, true);
+                transaction.finish(&self.shared, gone).await
             }
             (Ok(()), None) => replies::STORE_FAILED,
             (Err(reply), transaction) => {

@@ -6,8 +6,9 @@ use crate::support::client::Client;
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::mails;
 use crate::support::programs::{Login, Program};
+use crate::support::talk;
 use crate::support::world::World;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use submitd::sandbox::faults::{AuthRefusal, Fault, GraphAnswer, GraphPoint, GraphStep, Switch};
 use submitd::sandbox::{Door, Limits, Options};
 
@@ -264,6 +265,41 @@ fn b24_a_mail_that_is_gathered_holds_no_turn_and_leaves_no_file() {
     drop(daemon);
     let _daemon = world.start(&direct(&text)).run();
     assert_nothing_kept(&world);
+}
+
+#[test]
+fn b24_a_whole_mail_whose_client_breaks_off_while_it_waits_for_its_turn_is_not_sent() {
+    let world = World::new();
+    let text =
+        app(&world, "").replace("[account.upstream]\n", "[account.upstream]\nconnections = 1\n");
+    let daemon = world.start(&direct(&text)).run();
+    world.faults(|faults| faults.graph.delay_ms = 3_000);
+    let first = std::thread::spawn({
+        let address = daemon.address();
+        move || Client::submit(address, &[ANN], "first")
+    });
+    world.until("the only turn is taken", |seen| seen.max_open_graph_requests == 1);
+    let mut client = talk::tcp(daemon.address());
+    client.reply().unwrap();
+    for command in ["EHLO erp", "MAIL FROM:<erp@contoso.com>", "RCPT TO:<ann@example.org>", "DATA"]
+    {
+        assert!(client.say(command).starts_with(['2', '3']), "{command}");
+    }
+    client.write(&mails::stuffed(&mails::large("gone", 1_000_000)));
+    client.write(b".\r\n");
+    let length = || {
+        let files = std::fs::read_dir(world.path().join("state/queue/body")).unwrap();
+        files.map(|file| file.unwrap().metadata().map_or(0, |file| file.len())).sum::<u64>()
+    };
+    until("it is whole", || length() >= 1_000_000);
+    socket2::SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    daemon.log.wait_for("the client went away while it waited");
+    until("nothing of it stays", || files(&world) == 0);
+    assert!(first.join().unwrap().starts_with("250"));
+    world.faults(|faults| faults.graph.delay_ms = 0);
+    taken(&daemon, &[ANN], &mails::plain("next"));
+    assert_eq!(world.sandbox.messages().len(), 2);
 }
 
 #[test]

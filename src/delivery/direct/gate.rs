@@ -97,12 +97,21 @@ impl<T: TokenSource, C: Courier + 'static> Way for Gate<T, C> {
         })
     }
 
+    fn enter(
+        &self,
+        id: Id,
+        patience: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send + '_>> {
+        Box::pin(self.turn(id, patience))
+    }
+
     fn send<'a>(
         &'a self,
         mail: &'a Whole,
         body: &'a Aside,
+        turn: Turn,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
-        Box::pin(self.send_whole(mail, body))
+        Box::pin(self.send_whole(mail, body, turn))
     }
 
     fn may_be_graph(&self) -> bool {
@@ -115,7 +124,7 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
     /// Waits for a turn, gets token and connection, says the first flight.
     async fn ask(&self, id: Id, patience: Duration, first: &Flight<'_>) -> Begun {
         let account = self.member.account.name.as_str();
-        let mut turn = self.enter(id, patience).await?;
+        let mut turn = self.turn(id, patience).await?;
         debug!(%id, account, "passing through");
         match self.open(id, &mut turn, first).await {
             Ok((transit, answers)) => {
@@ -193,13 +202,9 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
         Ok(Opened::Gathered(Open { account, body, smtp }))
     }
 
-    async fn send_whole(&self, mail: &Whole, body: &Aside) -> Reply {
+    async fn send_whole(&self, mail: &Whole, body: &Aside, mut turn: Turn) -> Reply {
         let (id, account) = (mail.id, &self.member.account);
         let name = account.name.as_str();
-        let mut turn = match self.enter(id, mail.patience).await {
-            Ok(turn) => turn,
-            Err(reply) => return reply,
-        };
         let recipients = &mail.envelope.recipients;
         let posted = self.post(mail, body, &mut turn).await;
         let shown = posted.as_ref().map_or_else(Unsent::works, |_| Some(true));
@@ -292,7 +297,7 @@ impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
 }
 
 impl<T: TokenSource, C: Courier + 'static> Gate<T, C> {
-    async fn enter(&self, id: Id, patience: Duration) -> Result<Turn, Reply> {
+    async fn turn(&self, id: Id, patience: Duration) -> Result<Turn, Reply> {
         let entered = self.room.enter(&self.member.account.name, patience).await;
         entered.map_err(|why| self.turned(id, &why))
     }

@@ -6,9 +6,10 @@
 use super::{Way, judged};
 use crate::config::Account;
 use crate::delivery::day::most;
+use crate::delivery::room::Turn;
 use crate::mail::{Envelope, Id};
 use crate::queue::AcceptError;
-use crate::queue::body::Writer;
+use crate::queue::body::{Aside, Writer};
 use crate::smtp::Reply;
 use crate::upstream::Failure;
 use crate::upstream::smtp::Flight;
@@ -23,6 +24,14 @@ pub struct Gathered {
     body: Writer,
     /// More recipients are not taken.
     most: usize,
+}
+
+/// One mail that is whole and has its turn.
+pub struct Ready {
+    way: Arc<dyn Way>,
+    whole: Whole,
+    body: Aside,
+    turn: Turn,
 }
 
 /// All of it but the body.
@@ -81,13 +90,22 @@ impl Gathered {
         self.body.write(octets).await.map_err(|error| self.whole.unstored(error.into()))
     }
 
+    /// It is whole: waits for its turn. Where the wait is given up, nothing of it was sent.
+    ///
+    /// # Errors
+    /// The reply, where it cannot be laid aside or has no turn.
+    pub(super) async fn enter(self) -> Result<Ready, Reply> {
+        let Self { way, whole, body, .. } = self;
+        let body = body.lay_aside().await.map_err(|error| whole.unstored(error))?;
+        let turn = way.enter(whole.id, whole.patience).await?;
+        Ok(Ready { way, whole, body, turn })
+    }
+}
+
+impl Ready {
     /// Sends it and lets it go.
     pub(super) async fn end(self) -> Reply {
-        let Self { way, whole, body, .. } = self;
-        match body.lay_aside().await {
-            Ok(body) => way.send(&whole, &body).await,
-            Err(error) => whole.unstored(error),
-        }
+        self.way.send(&self.whole, &self.body, self.turn).await
     }
 }
 
@@ -99,6 +117,12 @@ impl Whole {
             AcceptError::Full(_) => judged::DISK_FULL,
             AcceptError::Store(_) => judged::UNSTORED,
         }
+    }
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ready").field("id", &self.whole.id).finish_non_exhaustive()
     }
 }
 

@@ -18,11 +18,12 @@ mod told;
 
 pub use crate::upstream::smtp::Flight;
 pub(super) use gate::Gate;
-pub use gathered::Gathered;
-pub use passage::Passage;
+pub use gathered::{Gathered, Ready};
+pub use passage::{Entered, Passage};
 pub use streamed::Streamed;
 
 use super::places::Turned;
+use super::room::Turn;
 use crate::config::{Account, Transport};
 use crate::mail::Id;
 use crate::queue::body::Aside;
@@ -63,11 +64,19 @@ pub(super) trait Way: Send + Sync {
         first: &'a Flight<'a>,
     ) -> Pin<Box<dyn Future<Output = Begun> + Send + 'a>>;
 
-    /// Sends a mail that was gathered.
+    /// Waits for the turn of a mail that was gathered. Dropped, it has none.
+    fn enter(
+        &self,
+        id: Id,
+        patience: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send + '_>>;
+
+    /// Sends it.
     fn send<'a>(
         &'a self,
         mail: &'a Whole,
         body: &'a Aside,
+        turn: Turn,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
     /// Whether mail that is taken now may go by Graph.

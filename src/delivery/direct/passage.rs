@@ -1,6 +1,6 @@
 //! One mail that passes through, whichever way it goes. It keeps nothing.
 
-use super::gathered::Gathered;
+use super::gathered::{Gathered, Ready};
 use super::streamed::Streamed;
 use crate::smtp::Reply;
 use crate::upstream::smtp::Flight;
@@ -12,6 +12,25 @@ pub enum Passage {
     Streamed(Box<Streamed>),
     /// By Graph, which takes a mail only as a whole.
     Gathered(Box<Gathered>),
+}
+
+/// One mail that has come and has its turn.
+#[derive(Debug)]
+pub enum Entered {
+    /// By SMTP, all but its end.
+    Streamed(Box<Streamed>),
+    /// By Graph.
+    Ready(Box<Ready>),
+}
+
+impl Entered {
+    /// Ends the mail, which may have been sent from now on. Whatever the reply is, it is over.
+    pub async fn end(self) -> Reply {
+        match self {
+            Self::Streamed(mail) => mail.end().await,
+            Self::Ready(mail) => mail.end().await,
+        }
+    }
 }
 
 impl Passage {
@@ -45,11 +64,15 @@ impl Passage {
         }
     }
 
-    /// Ends the body. Whatever the reply is, the mail is over.
-    pub async fn end(self) -> Reply {
+    /// The body has come: waits for the turn where it is taken now. Where the wait is given up, nothing of
+    /// the mail was sent.
+    ///
+    /// # Errors
+    /// The reply; the mail is over.
+    pub async fn enter(self) -> Result<Entered, Reply> {
         match self {
-            Self::Streamed(mail) => mail.end().await,
-            Self::Gathered(mail) => mail.end().await,
+            Self::Streamed(mail) => Ok(Entered::Streamed(mail)),
+            Self::Gathered(mail) => Ok(Entered::Ready(Box::new(mail.enter().await?))),
         }
     }
 
