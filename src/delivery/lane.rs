@@ -252,7 +252,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                 return now + STORE_PAUSE;
             }
         };
-        let mut started = 0;
+        let (mut started, mut is_full) = (0, false);
         for (seat, entry) in turn::in_turn(found, self.turn) {
             if started == free {
                 break;
@@ -268,19 +268,28 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
                         .for_each(|seat| seat.turn.clone_from(&sender));
                 }
                 Begun::InHand => {}
+                Begun::NoPlace => {
+                    // Taken meanwhile by mail that passes through; its end rings.
+                    is_full = true;
+                    break;
+                }
                 Begun::DayIsFull(wait) => {
                     again = again.min(now + wait);
                     break;
                 }
             }
         }
-        if started < free {
+        if started < free && !is_full {
             self.room.places().queue_waits(false, now.into_std());
             return again.min(far);
         }
         // There may be more. While slots are left and the pace is not, its next message is waited for.
         self.room.places().queue_waits(true, now.into_std());
-        let (_, more) = self.room.places().free_for_queue(Instant::now().into_std());
+        let (left, more) = self.room.places().free_for_queue(Instant::now().into_std());
+        if left > 0 {
+            // One that was just begun has ended already, before anybody was to be rung for.
+            return Instant::now();
+        }
         more.map_or(far, Instant::from_std).min(far)
     }
 
@@ -298,8 +307,10 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         };
         // Its turn ends behind what it teaches: the next one knows it.
         let Ended { account, started, refund, lesson, turn, is_done } = ended;
-        // Where a place was waited for, the turn that ended earlier has rung.
-        let is_news = !is_done || turn.is_some() || refund.is_some();
+        // Where a place was waited for, the turn that ended earlier has rung. An account in trouble waits for the
+        // end of all its tries.
+        let is_troubled = self.seats.iter().any(|seat| seat.trouble.is_some());
+        let is_news = !is_done || turn.is_some() || refund.is_some() || is_troubled;
         refund.iter().for_each(|refund| self.day.give_back(refund));
         self.heed(&Taught { account, started: started.into_std(), lesson, recipients: 0 });
         drop(turn);

@@ -87,7 +87,8 @@ fn heard(all: bool) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
 
 /// `info`, or `info,submitd::smtp=debug`.
 fn parse(filter: &str) -> Result<Targets, String> {
-    filter.parse().map_err(|error| format!("log level {filter:?}: {error}"))
+    let parts: Vec<&str> = filter.split(',').map(str::trim).collect();
+    parts.join(",").parse().map_err(|error| format!("log level {filter:?}: {error}"))
 }
 
 /// systemd sets JOURNAL_STREAM where standard error or output is the journal (systemd.exec(5)).
@@ -139,6 +140,8 @@ mod tests {
         assert!(parse("info").is_ok());
         assert!(parse("info,submitd::smtp=debug").is_ok());
         assert!(parse("submitd=loud").is_err());
+        let spaced = parse(" info, submitd::smtp=debug").map(|filter| filter.to_string());
+        assert_eq!(spaced, parse("info,submitd::smtp=debug").map(|filter| filter.to_string()));
     }
 
     #[test]

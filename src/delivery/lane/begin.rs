@@ -24,6 +24,8 @@ const SWEEP: usize = 200;
 pub(super) enum Begun {
     Yes,
     InHand,
+    /// There is no place for it any more.
+    NoPlace,
     /// It waits so long for recipients of the day.
     DayIsFull(Duration),
 }
@@ -97,7 +99,8 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             let entries = self.shared.queue.due(&name, wall, SWEEP, &skip).await?;
             for entry in entries {
                 if entry.accepted.checked_add(expire).is_some_and(|end| wall >= end)
-                    && self.start(index, entry, Errand::Expire(pause.clone(), words.clone()))
+                    && let Begun::Yes =
+                        self.start(index, entry, Errand::Expire(pause.clone(), words.clone()))
                     && let Some(seat) = self.seats.get_mut(index)
                 {
                     seat.sweep = true;
@@ -119,18 +122,18 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
         }
         let charge = self.day.take(open.len(), now);
         self.show_day(now);
-        if self.start(index, entry, Errand::Send(open, charge.clone())) {
-            return Begun::Yes;
+        let begun = self.start(index, entry, Errand::Send(open, charge.clone()));
+        if !matches!(begun, Begun::Yes) {
+            charge.iter().for_each(|charge| self.day.give_back(charge));
         }
-        charge.iter().for_each(|charge| self.day.give_back(charge));
-        Begun::InHand
+        begun
     }
 
-    /// Starts one try; no where the mail is in hand already, or the place was taken meanwhile.
-    fn start(&mut self, index: usize, entry: Entry, errand: Errand) -> bool {
-        let Some(seat) = self.seats.get_mut(index) else { return false };
+    /// Starts one try.
+    fn start(&mut self, index: usize, entry: Entry, errand: Errand) -> Begun {
+        let Some(seat) = self.seats.get_mut(index) else { return Begun::InHand };
         let Some(claim) = self.shared.claim(entry.id, &seat.member.account.name) else {
-            return false;
+            return Begun::InHand;
         };
         let account = &seat.member.account.name;
         let turn = match errand {
@@ -138,7 +141,7 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             Errand::Expire(..) => Some(self.room.slip_by(account)),
         };
         if turn.is_none() {
-            return false;
+            return Begun::NoPlace;
         }
         let member = seat.member.clone();
         let (probe, own) = (seat.trouble.is_some(), &member.courier);
@@ -162,6 +165,6 @@ impl<T: TokenSource, C: Courier + 'static> Lane<T, C> {
             }
             .run(),
         );
-        true
+        Begun::Yes
     }
 }
