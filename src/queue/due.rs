@@ -162,7 +162,8 @@ impl View {
         Ok(rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Sender and id, no more, where `bound` compares the due time with `time`: most of what is due is in hand or not wanted yet.
+    /// Sender and id, no more, where `bound` compares the due time with `time`: most of what is due is in
+    /// hand or not wanted yet.
     fn lines_where(
         &self,
         bound: &str,

@@ -195,8 +195,7 @@ impl Scribe {
         // The disk refused to take more; nothing was synced, so the notes on what was sent, which need
         // hardly any room, may be written without the mails that need it.
         if failure.is_full() {
-            let (mails, notes): (Vec<_>, Vec<_>) =
-                batch.into_iter().partition(|piece| matches!(piece.work, Work::Accept(_)));
+            let (mails, notes): (Vec<_>, Vec<_>) = batch.into_iter().partition(Piece::is_mail);
             let may_help = !mails.is_empty() || self.give_room();
             refuse(mails, &refusal);
             return if may_help { self.serve(notes) } else { refuse(notes, &refusal) };
@@ -283,19 +282,23 @@ fn gather(
     awaited: impl Fn(Instant) -> Option<Instant>,
 ) -> (Vec<Piece>, bool) {
     let mut octets = first.octets();
+    let mut has_mail = first.is_mail();
     let mut batch = vec![first];
     let mut until = None;
     while batch.len() < BATCH && octets < BATCH_OCTETS {
         let message = pieces.try_recv().or_else(|empty| {
+            if has_mail {
+                return Err(empty);
+            }
             let now = Instant::now();
-            let has_mail = batch.iter().any(|piece| matches!(piece.work, Work::Accept(_)));
-            let wait = awaited(now).filter(|_| !has_mail).ok_or(empty)?;
+            let wait = awaited(now).ok_or(empty)?;
             let until = *until.get_or_insert(wait);
             pieces.recv_timeout(until.saturating_duration_since(now)).map_err(|_| empty)
         });
         match message {
             Ok(Message::Piece(piece)) => {
                 octets += piece.octets();
+                has_mail |= piece.is_mail();
                 batch.push(piece);
             }
             Ok(Message::Close) => return (batch, true),
@@ -501,7 +504,7 @@ mod tests {
         let note = || Piece { work: Work::Attempting(id(1), None), reply: None };
         let (send, pieces) = std::sync::mpsc::channel();
         let soon = |now| Some(now + Duration::from_secs(60));
-        // Sent once the writer waits; without the mail it would for a minute.
+        // Sent before the writer waits or while it does; without the mail it would for a minute.
         let client = std::thread::spawn(move || send.send(Message::Piece(accept)).map(|()| send));
         let (batch, _) = gather(note(), &pieces, soon);
         let send = client.join().unwrap().unwrap();

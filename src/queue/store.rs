@@ -190,7 +190,12 @@ impl Piece {
     /// Whether nobody waits for a mail to be taken: its client was told nothing and will come again.
     pub(super) fn is_abandoned(&self) -> bool {
         let gone = self.reply.as_ref().is_some_and(oneshot::Sender::is_closed);
-        gone && matches!(self.work, Work::Accept(_))
+        gone && self.is_mail()
+    }
+
+    /// Whether it is a mail to be taken, rather than a note on one that was.
+    pub(super) fn is_mail(&self) -> bool {
+        matches!(self.work, Work::Accept(_))
     }
 
     pub(super) fn octets(&self) -> usize {

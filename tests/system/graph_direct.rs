@@ -25,6 +25,12 @@ fn start(world: &World, graph: &str) -> Daemon {
     world.start(&direct(&app(world, graph))).run()
 }
 
+/// A mailbox with one request at a time.
+fn narrow(world: &World) -> String {
+    let one = "[account.upstream]\nconnections = 1\n";
+    direct(&app(world, "").replace("[account.upstream]\n", one))
+}
+
 /// SMTP, and Graph where that is switched off.
 fn auto(world: &World) -> String {
     let keys = "grant = \"client_credentials\"\ntransport = \"auto\"";
@@ -239,9 +245,8 @@ fn b24_direct_and_queue_together_never_make_more_than_four_requests_at_once() {
 #[test]
 fn b24_a_mail_that_is_gathered_holds_no_turn_and_leaves_no_file() {
     let world = World::new();
-    let text =
-        app(&world, "").replace("[account.upstream]\n", "[account.upstream]\nconnections = 1\n");
-    let daemon = world.start(&direct(&text)).run();
+    let text = narrow(&world);
+    let daemon = world.start(&text).run();
     let mut slow = Client::hello(daemon.address()).unwrap();
     for command in ["MAIL FROM:<erp@contoso.com>", "RCPT TO:<ann@example.org>"] {
         assert!(slow.say(command).unwrap().starts_with("250"));
@@ -263,16 +268,14 @@ fn b24_a_mail_that_is_gathered_holds_no_turn_and_leaves_no_file() {
     until("it lies on the disk", || files(&world) == 1);
     daemon.signal("KILL");
     drop(daemon);
-    let _daemon = world.start(&direct(&text)).run();
+    let _daemon = world.start(&text).run();
     assert_nothing_kept(&world);
 }
 
 #[test]
 fn b24_a_whole_mail_whose_client_breaks_off_while_it_waits_for_its_turn_is_not_sent() {
     let world = World::new();
-    let text =
-        app(&world, "").replace("[account.upstream]\n", "[account.upstream]\nconnections = 1\n");
-    let daemon = world.start(&direct(&text)).run();
+    let daemon = world.start(&narrow(&world)).run();
     world.faults(|faults| faults.graph.delay_ms = 3_000);
     let first = std::thread::spawn({
         let address = daemon.address();
